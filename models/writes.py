@@ -109,11 +109,20 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     """Record the outcomes of attempts, then claim up to `limit` orders.
 
     `attempted[i]` is the order that `outcomes[i]` belongs to, with the values that it had when it was claimed.
+
+    If the same transaction stores new orders, claims these instead, as far as no other order is ready and there are at
+    most `new_limit` of them. None stands for `limit`. To claim new orders takes less time than to claim stored orders.
     """
 
     outcomes: Sequence[Outcome]
     limit: int
     attempted: Sequence[Order] = ()
+    new_limit: int | None = None
+
+    @property
+    def most(self) -> int:
+        """How many orders this write can claim."""
+        return max(self.limit, self.new_limit or 0)
 
 
 class StatusChanged(Struct, frozen=True, gc=False):

@@ -4,6 +4,7 @@ import asyncio
 import enum
 import sys
 from collections.abc import Awaitable, Coroutine
+from copy import copy
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
@@ -28,9 +29,12 @@ STALL_TIMEOUT_S = 30.0
 """If the client sends nothing for this long, its connection is closed."""
 SPLIT_STEP_BYTES = 16 * 1024
 """How many bytes of a chunk are split into lines in one step."""
-MAX_LINES = 2_000
-"""The maximum number of lines in a group. A chunk of 64 KiB contains fewer valid orders than this, but can have a line
-for each byte."""
+CHUNK_BYTES = 256 * 1024
+"""The maximum size of a chunk of the body. The orders of a chunk share a commit, and a commit of a few hundred orders
+takes hardly longer than a small one. A larger chunk would delay other orders for longer."""
+MAX_LINES = 4_000
+"""The maximum number of lines in a group. A chunk contains fewer valid orders than this, but can have a line for each
+byte."""
 
 
 class _Phase(enum.Enum):
@@ -82,6 +86,9 @@ class BulkStreamExchange(Exchange):
         self._in_flight.begin(self)
         self._in_flight.drain_listeners.add(self)
         self._connection.set_max_body_size(sys.maxsize)
+        # Tornado makes an HTTP1Connection for each request, so this does not affect other requests.
+        self._connection.params = copy(self._connection.params)
+        self._connection.params.chunk_size = CHUNK_BYTES
         lift_body_timeout(self._connection)
         if self._in_flight.draining:
             self.head.drop_expectation()

@@ -35,7 +35,7 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
         batch.set_results(SetPaused, set_paused(transaction, pauses))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
-        insertions, claimed = insert(transaction, orders, finishes[0].limit if finishes else 0)
+        insertions, claimed = insert(transaction, orders, finishes[0].most if finishes else 0)
         batch.set_insert_results(insertions)
     claims = []
     for write in finishes:

@@ -23,7 +23,9 @@ from workers.processors.processor import AttemptRunner
 from workers.safe_log import log_safely
 
 MAX_CLAIM = 1_000
-"""The maximum number of orders that one write to the store claims."""
+"""The maximum number of stored orders that one write claims."""
+MAX_NEW_CLAIM = 4_000
+"""The maximum number of new orders that the write that stores them claims. A group of orders of a stream is smaller."""
 LAST_WRITE_S = 15.0
 """How many seconds `stop` waits for the write of the last outcomes. The store waits 10 seconds for a locked database,
 so this must be longer."""
@@ -40,7 +42,7 @@ class ClaimQueue(Protocol):
     """Passes the writes of the dispatcher to the store. Implemented by `workers.intake.Intake`."""
 
     def finish_and_claim(self, write: FinishAndClaim) -> Awaitable[ClaimedOrders]:
-        """Records the outcomes in `write` and claims up to `write.limit` orders. The result is the claimed orders.
+        """Records the outcomes in `write` and claims up to `write.most` orders. The result is the claimed orders.
 
         If awaiting the result raises a StorageError, no order was claimed, and the caller must pass the same outcomes
         again. If an outcome is already recorded, it changes nothing.
@@ -113,9 +115,10 @@ class Dispatcher:
         So new orders can be claimed in the commit that stores them. Does nothing if the runner can't take an order now,
         if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
         """
-        limit = self._free_slots()
-        if limit and self._task and not self._is_waiting and (self._write is None or self._write.done()):
-            self._submit(FinishAndClaim([], limit)).add_done_callback(partial(self._end_claim, limit))
+        free = self._free_slots()
+        if free and self._task and not self._is_waiting and (self._write is None or self._write.done()):
+            write = FinishAndClaim([], min(MAX_CLAIM, free), new_limit=_new_limit(free))
+            self._submit(write).add_done_callback(partial(self._end_claim, write))
 
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
@@ -169,20 +172,20 @@ class Dispatcher:
     async def _finish_and_claim(self) -> None:
         await self._queue.wait_for_low_load()
         self._set_gate_alarm()
-        limit = self._free_slots()
-        write = self._attempts.as_write(limit)
-        if not write.outcomes and not limit:
+        free = self._free_slots()
+        write = self._attempts.as_write(min(MAX_CLAIM, free), new_limit=_new_limit(free))
+        if not write.outcomes and not free:
             return
         try:
             claimed = await self._submit(write)
         finally:
-            self._reserved -= limit
+            self._reserved -= write.most
         # Removed only after the write, because the next write must record the same outcomes if this one fails.
         self._attempts.remove_recorded(write)
-        self._begin(claimed, limit)
+        self._begin(claimed, write.limit)
 
     def _free_slots(self) -> int:
-        """How many orders can be claimed now, at most `MAX_CLAIM`."""
+        """How many further orders the runner can take now."""
         if self._stopping:
             return 0
         max_open = self._gate.max_open()
@@ -190,23 +193,23 @@ class Dispatcher:
         if max_open is not None:
             # An attempt that has exceeded its time-out still runs, so it counts towards the limit of the gate.
             capacity = min(capacity, max_open - self._runner.overdue)
-        return max(0, min(MAX_CLAIM, capacity - self._attempts.running - self._reserved))
+        return max(0, capacity - self._attempts.running - self._reserved)
 
     def _submit(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
         # Reserved until the claimed orders are started: a write that is submitted before that must not claim orders for
         # the same threads.
-        self._reserved += write.limit
+        self._reserved += write.most
         self._write = asyncio.ensure_future(self._queue.finish_and_claim(write))
         return self._write
 
-    def _end_claim(self, limit: int, write: "asyncio.Future[ClaimedOrders]") -> None:
-        self._reserved -= limit
+    def _end_claim(self, write: FinishAndClaim, result: "asyncio.Future[ClaimedOrders]") -> None:
+        self._reserved -= write.most
         if self._stopping:
             self.wake()
         # An error of the batch is not logged here: the callers whose new orders were in the batch get the same error.
-        if not write.cancelled() and not write.exception():
+        if not result.cancelled() and not result.exception():
             try:
-                self._begin(write.result(), limit)
+                self._begin(result.result(), write.limit)
             except RuntimeError as error:
                 log_safely(_log, logging.WARNING, "processing stopped: %s", error)
 
@@ -219,7 +222,7 @@ class Dispatcher:
         if not limit:  # the store did not look for the next due retry, so `next_due_us` is not known
             return
         self._set_alarm(claimed.next_due_us)
-        if len(claimed.orders) == limit:
+        if len(claimed.orders) >= limit:
             self.wake()
 
     def _set_gate_alarm(self) -> None:
@@ -242,3 +245,8 @@ class Dispatcher:
             self.wake()
         else:
             self._alarm = self._loop.call_later(min(left_s, self._max_sleep_s), self._set_alarm, due_us)
+
+
+def _new_limit(free: int) -> int | None:
+    """The limit for new orders, if it differs from the limit for stored orders."""
+    return min(MAX_NEW_CLAIM, free) if free > MAX_CLAIM else None

@@ -96,9 +96,9 @@ class OpenAttempts:
         self.put_back(abandoned, Ending.STOPPED)
         return len(abandoned) + self._runner.overdue
 
-    def as_write(self, limit: int) -> FinishAndClaim:
-        """The write that records all outcomes so far and claims up to `limit` orders."""
-        return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy())
+    def as_write(self, limit: int, *, new_limit: int | None = None) -> FinishAndClaim:
+        """The write that records all outcomes so far and claims orders up to these limits: see `FinishAndClaim`."""
+        return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy(), new_limit)
 
     def remove_recorded(self, write: FinishAndClaim) -> None:
         """Forgets the outcomes of a write that `as_write` returned.
@@ -149,7 +149,7 @@ class OpenAttempts:
             running = [order for order in orders if self._is_running(order)]
             for order in running:
                 del self._running[order.sequence]
-                self._outcomes.append(outcome or Outcome(order.sequence, order.claims, Status.COMPLETED))
+            self._outcomes += [outcome or Outcome(order.sequence, order.claims, Status.COMPLETED) for order in running]
             self._attempted += running
             if running and duration_s is not None:
                 self._observer.attempts_ended(duration_s, len(running))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from handlers.orders.bulk_stream import MAX_LINES, STALL_TIMEOUT_S
+from handlers.orders.bulk_stream import CHUNK_BYTES, MAX_LINES, STALL_TIMEOUT_S
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
@@ -201,15 +201,15 @@ async def test_a_slow_stream_is_not_closed(api: RunningApi, loop_time: LoopTime)
 async def test_waiting_for_the_disk_is_not_a_stall(api: RunningApi, loop_time: LoopTime) -> None:
     items = str([101] * 500)
     # More than the server reads before the first group is stored.
-    body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 201))
-    assert len(body) > 4 * 65_536
+    body = b"\n".join(text(order_id, item_ids=items) for order_id in range(1, 501))
+    assert len(body) > 4 * CHUNK_BYTES
     async with api.connection() as connection:
         with api.blocked():
             await connection.send(head(f"Content-Length: {len(body)}") + body)
             await api.until_in_flight(1)
             for _ in range(3):
                 await loop_time.advance(STALL_TIMEOUT_S)
-        assert (await connection.answer()).json == counts(200)
+        assert (await connection.answer()).json == counts(500)
 
 
 @pytest.mark.gen_test

@@ -13,7 +13,7 @@ from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from models.writes import ClaimedOrders, Insertion, Outcome
+from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -124,6 +124,13 @@ def test_only_a_write_that_reached_the_disk_makes_the_store_writable_again(
     assert not store.is_up(Work.WRITES)
     store.probe(Work.WRITES)
     assert store.is_up(Work.WRITES)
+
+
+def test_the_limit_for_new_orders_does_not_apply_to_stored_orders(store: ShorthandStore) -> None:
+    for order_ids, expected in (((1, 2), [1, 2]), ((3, 4, 5), [3]), ((6, 7), [4]), ((), [5])):
+        result = store.write([*map(new_order, order_ids), FinishAndClaim([], 1, new_limit=2)])[-1]
+        assert isinstance(result, ClaimedOrders)
+        assert [order.order_id for order in result.orders] == expected
 
 
 # Statements

@@ -19,7 +19,7 @@ from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.backoff import Backoff
-from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_SLEEP_S, Dispatcher
+from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_NEW_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
@@ -43,6 +43,7 @@ class MemoryStore:
         self._clock = clock
         self.claimed: list[int] = []
         self.limits: list[int] = []
+        self.new_limits: list[int | None] = []
         self.recorded: list[Outcome] = []
         self.errors: list[Exception] = []
         self.before_claim: Callable[[], object] = lambda: None
@@ -61,6 +62,7 @@ class MemoryStore:
             self.before_claim()
             if self.errors:
                 raise self.errors.pop(0)
+            self.new_limits.append(write.new_limit)
             claimed = self._advance(write.outcomes, write.limit)
             return ClaimedOrders(claimed, min(self.due_us.values(), default=None))
         finally:
@@ -269,6 +271,20 @@ async def test_all_pending_orders_are_claimed_in_order_and_completed(writer: Exe
         await store.until_all_are(Status.COMPLETED)
         assert store.claimed == list(range(1, 2_501))
         assert sorted(outcome.sequence for outcome in store.recorded) == store.claimed
+
+
+@pytest.mark.gen_test
+async def test_more_new_orders_than_stored_orders_can_be_claimed_if_there_is_capacity(
+    writer: Executor, pool: Executor
+) -> None:
+    store = MemoryStore(1)
+    async with dispatching(store, RecordRunner(), writer, pool):
+        await store.until_all_are(Status.COMPLETED)
+        assert (store.limits, store.new_limits) == ([MAX_CLAIM] * 2, [MAX_NEW_CLAIM] * 2)
+    store = MemoryStore(1)
+    async with dispatching(store, GatedProcessor(), writer, pool):
+        await store.until(lambda: bool(store.limits))
+        assert (store.limits[0], store.new_limits[0]) == (WORKERS, None)
 
 
 @pytest.mark.gen_test
