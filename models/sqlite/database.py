@@ -22,6 +22,7 @@ LOCK_DEADLINE_S = 10.0
 
 _FIRST_DELAY_S = 0.002
 _MAX_DELAY_S = 0.25
+_LARGE_CACHE_KIB = 8 * 1024
 _SAME_LOCK_S = 1.0
 """If two calls of a thread find the database locked within this number of seconds, they share one deadline."""
 
@@ -105,8 +106,19 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     def connect(self, reuse_if_open: bool = False) -> Any:
         parent: Any = super()
         is_new = self._retry(lambda: parent.connect(reuse_if_open))
+        if is_new:
+            self._thread_state.has_large_cache = False
         self._connections.add(parent.connection())
         return is_new
+
+    def use_large_cache(self) -> None:
+        """Gives the thread's connection a page cache of 8 MiB instead of SQLite's default of 2 MiB.
+
+        The cache then has room for the inner pages of the indexes of 10,000,000 orders.
+        """
+        if not self._thread_state.has_large_cache:
+            self.execute_sql(f"PRAGMA cache_size = -{_LARGE_CACHE_KIB}")
+            self._thread_state.has_large_cache = True
 
     def close(self) -> Any:
         """Closes the thread's connection, unless the WAL is damaged. Returns whether it closed a connection.
@@ -180,6 +192,7 @@ class _ThreadState(threading.local):
     """For each thread, the time at which the thread began to wait for a lock, in monotonic seconds."""
 
     retrying = False
+    has_large_cache = False
     busy_since_s: float | None = None
     last_busy_s = 0.0
 

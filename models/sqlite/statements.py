@@ -38,8 +38,9 @@ INSERT_WITH_ALL_FIELDS = _INSERT.format(
     columns=", metadata, trace_headers", values=f"{_FIELDS}, value->>'$[4]', value->>'$[5]'"
 )
 
+# CROSS JOIN looks up the ids in their order in the JSON. SQLite would put the ids of `IN (SELECT …)` in a table first.
 FIND = f"""
-SELECT json_group_array({STORED_ORDER}) FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"""
+SELECT json_group_array({STORED_ORDER}) FROM json_each(?) CROSS JOIN orders ON order_id = value"""
 
 HAS_READY = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {READY}), {_NEXT_DUE}"
 

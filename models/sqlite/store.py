@@ -126,6 +126,7 @@ class SqliteStore:
     def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
         try:
             with storage_errors():
+                self._database.use_large_cache()
                 found = find_orders(self._database, order_ids)
         except StorageError as error:
             return [self._with_wall_time(each) for each in self._find_in_parts(order_ids, error)]

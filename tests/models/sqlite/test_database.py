@@ -409,3 +409,20 @@ def test_each_connection_syncs_the_wal_at_every_commit(tmp_path: Path) -> None:
     assert modes() == ("wal", 2, 1)
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(modes).result() == ("wal", 2, 1)
+
+
+def test_only_threads_that_look_up_orders_use_a_large_page_cache(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "orders.db")
+    store = SqliteStore(database, clock=Clock())
+
+    def cache_sizes() -> list[Any]:
+        with database.connection_context():
+            before = database.pragma("cache_size")
+            store.find([1])
+            return [before, database.pragma("cache_size")]
+
+    with database.connection_context(), ThreadPoolExecutor(1) as thread:
+        store.write([new_order(1)])
+        for _ in range(2):
+            assert thread.submit(cache_sizes).result() == [-2_000, -8_192]
+        assert database.pragma("cache_size") == -2_000
