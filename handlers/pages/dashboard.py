@@ -4,6 +4,7 @@ The page contains no data. Its scripts request the data that the page shows. If 
 scripts send the key that the user has entered.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,8 @@ class Dashboard(NamedTuple):
         return {name: file.content_type for name, file in self.files.items()}
 
 
+# Cached because reading and hashing the files takes some milliseconds, and the tests start many servers in one process.
+@functools.cache
 def read_dashboard(*, has_keys: bool, folder: Path = _FOLDER) -> Dashboard:
     """Reads the dashboard from disk. A `meta` element of the page says whether the server requires API keys.
 

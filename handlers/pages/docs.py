@@ -4,6 +4,7 @@ Swagger UI is part of the package flask-swagger-ui. Neither this package nor Fla
 are in `handlers/pages/swagger/`. The page has no inline scripts, so that its Content-Security-Policy can forbid them.
 """
 
+import functools
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,8 @@ class Docs(NamedTuple):
     files: Mapping[str, StaticContent]
 
 
+# Cached because reading and hashing the files takes some milliseconds, and the tests start many servers in one process.
+@functools.cache
 def read_docs() -> Docs:
     """Reads the page and its files. Raises AssetsMissingError if flask-swagger-ui is not installed."""
     folders = dict.fromkeys(OWN_FILES, FOLDER) | dict.fromkeys(ASSETS, assets_folder())
