@@ -1,12 +1,14 @@
 """Fixtures for all tests: an event loop, a clock that a test sets, a database file and a store.
 
-Also sorts the tests, and lets Ctrl-C interrupt them.
+Also sorts the tests, chooses where their files are, and lets Ctrl-C interrupt them.
 """
 
 import asyncio
+import gc
 import os
 import signal
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,39 @@ from tests.postgresql.server import stop_shared_server
 
 LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
 """The slowest test files. They start first, so that all pytest processes have work until the end."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
+"""A folder in memory, on most Linux systems."""
+MEMORY_BYTES = 250_000_000
+"""The fast tests use the folder in memory only if this much space is free. They need less than half of it."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    _allow_interrupts()
+    # The fast tests do not test whether data survives, so a disk would only cost time: each commit waits for a sync.
+    # The same tests run on a disk if no test is left out.
+    if _leaves_out_slow_tests(config) and "TMPDIR" not in os.environ and _is_usable(MEMORY):
+        # pytest has already used `tempfile`, which keeps the first folder that it finds.
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes on two CPUs; three if slow tests run, because these spend much of their time waiting."""
+    return 2 if _leaves_out_slow_tests(config) else 3
+
+
+def _leaves_out_slow_tests(config: pytest.Config) -> bool:
+    return bool(config.getoption("markexpr") == "not slow")
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether the folder has enough space, and tests can write and execute files in it."""
+    if not os.access(folder, os.W_OK):
+        return False
+    system = os.statvfs(folder)
+    return not system.f_flag & os.ST_NOEXEC and system.f_bavail * system.f_frsize >= MEMORY_BYTES
+
+
+def _allow_interrupts() -> None:
     """Lets Ctrl-C interrupt this process and the programs that tests start.
 
     If a script starts pytest with `&`, pytest ignores SIGINT. The programs that tests start would also ignore it.
@@ -36,6 +68,20 @@ def pytest_unconfigure() -> None:
     """Stops the PostgreSQL server that the tests share, when the last process of the tests ends."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         stop_shared_server()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects the tests without garbage collection, and excludes all objects made until then from it.
+
+    Otherwise, each of the many calls of `gc.collect` would examine half a million objects of pytest and the modules.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
