@@ -16,6 +16,7 @@ from handlers.orders.time_slices import TimeSlices
 from models.errors import OrderConflictError
 from models.parsing.lines import Lines
 from models.writes import Insertion, InsertResult, NewOrder
+from tests.examples import examples
 from tests.handlers.orders.bulk_requests import text
 from tests.handlers.running_api import fake_service, turn_of_the_loop
 from tests.models.samples import Clock
@@ -66,7 +67,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(pieces=st.lists(PIECES, max_size=30), cuts=st.lists(st.integers(0, 2_000), max_size=30))
 def test_the_result_of_a_stream_does_not_depend_on_its_chunks(pieces: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(pieces)

@@ -159,7 +159,7 @@ def storage_can_fail(log: list[logging.LogRecord]) -> Iterator[None]:
     log[:] = [record for record in log if record.name != "orders.storage"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(events=st.lists(st.sampled_from(SENT + OTHERS), max_size=12))
 @pytest.mark.usefixtures("storage_can_fail")
 def test_every_sequence_of_events_leads_to_one_response(events: list[str]) -> None:

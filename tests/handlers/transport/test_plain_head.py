@@ -21,6 +21,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
+from tests.examples import examples
 from tests.handlers.running_api import until
 
 BODY = b"abc"
@@ -248,7 +249,7 @@ def changed(draw: st.DrawFn) -> bytes:
 def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_loop: IOLoop) -> None:
     accepted = closing = 0
 
-    @settings(max_examples=600, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=examples(600), deadline=None, database=None, derandomize=True)
     @given(changed())
     def check(data: bytes) -> None:
         nonlocal accepted, closing
@@ -262,5 +263,5 @@ def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_lo
         assert read_by_lane(data) == io_loop.run_sync(lambda: read_by_tornado(data))
 
     check()
-    assert accepted > 100
-    assert closing > 20
+    assert accepted > examples(100)
+    assert closing > examples(20)

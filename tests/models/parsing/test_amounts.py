@@ -10,6 +10,7 @@ from models.errors import InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
 from models.parsing.order_parser import parse_order
 from models.writes import NewOrder
+from tests.examples import examples
 from tests.models.parsing.paths import with_and_without_metadata
 from tests.models.samples import order_text
 
@@ -118,7 +119,7 @@ def test_an_amount_that_is_not_a_json_number_is_not_json(amount: str) -> None:
         parse(amount, None)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.integers(0, LARGEST))
 def test_every_amount_is_unchanged_by_a_round_trip(ten_thousandths: int) -> None:
     amount = amount_as_decimal(ten_thousandths)

@@ -13,6 +13,7 @@ from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import BYTE_ORDER_MARK
 from models.writes import NewOrder
+from tests.examples import examples
 from tests.models.parsing.parsed import read_whole_array
 from tests.models.samples import order_text
 
@@ -85,7 +86,7 @@ def test_json_that_is_not_an_array_is_an_error(text: bytes) -> None:
         read_whole_array(text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(texts=st.lists(VALUES | SPACED, min_size=1, max_size=3))
 @example(texts=[order_text(), b' {"a": ["\\ud800", 1.50, "\xff"]}\n'])
 def test_the_fast_and_the_slow_path_split_an_array_alike(texts: list[bytes]) -> None:
@@ -111,7 +112,7 @@ def test_a_valid_array_is_read_in_groups(metadata: str | None) -> None:
     assert steps_of(body) <= len(body) / GROUP_BYTES + 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     elements=st.lists(st.sampled_from(MIXED), min_size=1, max_size=40),
     separator=st.sampled_from([b",", b" ,\n ", b"," + b" " * 70_000]),

@@ -9,6 +9,7 @@ from models.parsing.order_body import MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order, parse_order_fast
 from models.parsing.strict_json import MAX_DEPTH
 from models.writes import NewOrder
+from tests.examples import examples
 from tests.models.samples import order_text
 
 KEYS = ['""', '"a"', r'"\u0061"']
@@ -107,7 +108,7 @@ def test_metadata_can_have_16_kib_but_not_one_byte_more(character: str) -> None:
     assert raised.value.errors == [("#/metadata", "must be at most 16384 bytes of JSON")]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(metadata=objects_of(VALUES) | VALUES)
 @example(metadata='{"a": {"b": 1, "b": 2}, "a": [{"\\u0061": "a", "a": "a"}]}')
 @example(metadata='{"a": "\\"", "a": 1}')

@@ -14,6 +14,7 @@ from models.parsing.order_body import MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_CONTAINERS, MAX_DEPTH
 from models.writes import NewOrder
+from tests.examples import examples
 from tests.models.parsing.paths import on_each_path, with_and_without_metadata
 from tests.models.samples import order_text
 
@@ -339,7 +340,7 @@ orders = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(fields=orders, keys=st.permutations(["order_id", "user_id", "item_ids", "total_amount"]), blank=st.booleans())
 def test_the_fast_and_the_slow_path_agree(fields: dict[str, Any], keys: list[str], blank: bool) -> None:
     space = "\n\t " if blank else ""
@@ -358,7 +359,7 @@ def test_the_fast_and_the_slow_path_agree(fields: dict[str, Any], keys: list[str
     assert order(metadata="{}") == NewOrder(fast.order_id, fast.user_id, fast.item_ids, fast.total_amount, "{}")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_random_bytes_raise_one_of_two_errors(body: bytes) -> None:
     with pytest.raises((NotJsonError, InvalidOrderError)):

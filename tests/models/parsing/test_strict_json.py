@@ -65,7 +65,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None)
 @given(st.dictionaries(keys, values, max_size=3))
 def test_the_formatting_of_an_object_is_ignored(value: dict[str, object]) -> None:
     one = json.dumps(value)

@@ -34,6 +34,7 @@ from models.writes import (
     StatusChanged,
     Write,
 )
+from tests.examples import examples
 from tests.models.engines import Engine, check_first_sequences
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.sqlite.engine import SqliteEngine
@@ -438,7 +439,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 StoreMachine.TestCase.settings = settings(
     deadline=None,
-    max_examples=50,
+    max_examples=examples(50),
     stateful_step_count=20,
     # No shrinking: it would take minutes, and 20 steps are readable.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
