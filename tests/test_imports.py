@@ -1,6 +1,7 @@
 """The layers of the code: which folder imports which, read from the source."""
 
 import ast
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,8 +61,13 @@ def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
             yield room, path
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def imports_of(path: Path) -> list[tuple[int, str]]:
     """Line and full name of every import, anywhere in the file. The name of a relative import begins with a dot."""
+    return list(_read_imports(path))
+
+
+def _read_imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -109,18 +115,12 @@ def faults_in(root: Path) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def our_faults() -> list[str]:
-    """The forbidden imports of the product. Its files are parsed once for all tests."""
-    return faults_in(ROOT)
-
-
 @pytest.mark.parametrize(
     "room",
     list(ROOMS),
 )
-def test_a_folder_imports_only_from_the_layers_below(room: str, our_faults: list[str]) -> None:
-    assert [fault for fault in our_faults if Path(fault).parts[0].startswith(room)] == []
+def test_a_folder_imports_only_from_the_layers_below(room: str) -> None:
+    assert [fault for fault in faults_in(ROOT) if Path(fault).parts[0].startswith(room)] == []
 
 
 def test_every_module_of_the_product_is_read() -> None:

@@ -1,6 +1,5 @@
 """`requirements.txt` pins the packages that the server and the load generator use, and no others."""
 
-import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from handlers.pages import docs
 from tests.process import ROOT
+from tests.test_imports import imports_of
 
 PROGRAMS = ("server.py", "handlers", "workers", "models", "load")
 MODULES = {"prometheus-client": "prometheus_client", "python-mimeparse": "mimeparse"}
@@ -31,11 +31,7 @@ def imported() -> Iterator[str]:
     for program in PROGRAMS:
         path = ROOT / program
         for file in [path] if path.is_file() else path.rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Import):
-                    yield from (alias.name.partition(".")[0] for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    yield node.module.partition(".")[0]
+            yield from (name.partition(".")[0] for _, name in imports_of(file) if not name.startswith("."))
 
 
 def test_the_programs_import_every_package_of_requirements_and_no_other() -> None:
