@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import accumulate, pairwise
 from math import ceil, inf, log
 
@@ -22,12 +23,8 @@ class Histogram:
     __slots__ = ("_bound_indexes", "_bounds", "_counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        steps = [bounds[0] * LOWEST_FRACTION]
-        for low, high in pairwise((steps[0], *bounds)):
-            steps += _geometric_steps(low, high)
-        self._bounds = tuple(steps)
-        self._counts = [0] * (len(steps) + 1)
-        self._bound_indexes = [(bound, steps.index(bound)) for bound in bounds] + [(inf, len(steps))]
+        self._bounds, self._bound_indexes = _steps(tuple(bounds))
+        self._counts = [0] * (len(self._bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float, count: int = 1) -> None:
@@ -88,6 +85,16 @@ class RecentQuantiles:
         recent = [now - before for now, before in zip(counts, self._before, strict=True)]
         self._before = counts
         return [self._histogram.quantile(recent, fraction) for fraction in fractions]
+
+
+# Cached because computing the steps takes some time, and the tests start many servers in one process.
+@cache
+def _steps(bounds: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[tuple[float, int], ...]]:
+    """The upper ends of all steps, and the index of each bound and of infinity among them."""
+    steps = [bounds[0] * LOWEST_FRACTION]
+    for low, high in pairwise((steps[0], *bounds)):
+        steps += _geometric_steps(low, high)
+    return tuple(steps), (*((bound, steps.index(bound)) for bound in bounds), (inf, len(steps)))
 
 
 def _geometric_steps(low: float, high: float) -> Iterator[float]:
