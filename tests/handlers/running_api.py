@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httputil import HTTPHeaders
+from tornado.netutil import Resolver
 from tornado.testing import bind_unused_port
 
 from handlers.api import HttpApi
@@ -215,6 +216,15 @@ class ServiceWithOverrides:
         return self._methods.get(name) or getattr(self._service, name)
 
 
+class _NumericResolver(Resolver):
+    """A resolver for IP addresses. Unlike Tornado's resolver, it does not start a thread."""
+
+    async def resolve(
+        self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[tuple[int, Any]]:
+        return [(socket.AF_INET, (host, port))]
+
+
 class RunningApi:
     """The HTTP API with an OrderService that is open but not started: orders are processed only by the test.
 
@@ -284,7 +294,7 @@ class RunningApi:
         self.router = self._api.router
         listener, self.port = bind_unused_port()
         await self._api.listen([listener], file_limit=2_000)
-        self._client = AsyncHTTPClient(force_instance=True)
+        self._client = AsyncHTTPClient(force_instance=True, resolver=_NumericResolver())
 
     async def close(self) -> None:
         """Closes everything. A request without a response causes a warning in the log, which fails the test."""
