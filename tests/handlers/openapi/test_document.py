@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openapi_schema_validator import OAS31Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from handlers.openapi.document import document
 from handlers.openapi.problems import schema_name
@@ -57,12 +55,17 @@ def routes() -> list[str]:
 
 def matches(value: Any, schema: dict[str, Any]) -> bool:
     """Whether the value matches a schema of the document."""
+    # Imported only here because that takes some time, and every pytest process imports this module.
+    from openapi_schema_validator import OAS31Validator
+
     # The references in the schema refer to the components.
     return bool(OAS31Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
 
 
 @pytest.mark.parametrize("described", [DOCUMENT, WITH_KEYS], ids=["without keys", "with keys"])
 def test_the_document_is_valid_openapi(described: dict[str, Any]) -> None:
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
     OpenAPIV31SpecValidator(described).validate()
     assert described["openapi"].startswith("3.1.")
 
