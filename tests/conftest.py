@@ -18,6 +18,7 @@ from tornado.ioloop import IOLoop
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
 from tests.examples import FAST
+from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
@@ -111,6 +112,11 @@ def io_loop() -> Iterator[IOLoop]:
     yield loop
     asyncio.set_event_loop(None)
     loop.close(all_fds=True)
+
+
+@pytest.fixture
+def loop_time(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    return LoopTime(io_loop, monkeypatch)
 
 
 @pytest.fixture

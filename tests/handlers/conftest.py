@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.handlers.loop_time import LoopTime
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import Clock
 
@@ -62,8 +61,3 @@ def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clo
 def api(start_api: StartApi, io_loop: IOLoop) -> RunningApi:
     started: RunningApi = io_loop.run_sync(start_api)
     return started
-
-
-@pytest.fixture
-def loop_time(io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> LoopTime:
-    return LoopTime(io_loop, monkeypatch)

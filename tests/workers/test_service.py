@@ -17,6 +17,7 @@ from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import open_store
 from models.writes import AnyWrite, Insertion, WriteResult
+from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
@@ -34,9 +35,11 @@ class BlockingProcessor:
     """Completes an order when `release` is set."""
 
     def __init__(self) -> None:
+        self.begun = threading.Event()
         self.release = threading.Event()
 
     def __call__(self, order: Order) -> None:
+        self.begun.set()
         self.release.wait()
 
     def on_threads(self) -> ThreadRunner:
@@ -90,14 +93,25 @@ def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
     return lock
 
 
+async def pass_a_second(loop_time: LoopTime, observer: RecordingObserver) -> None:
+    """Returns after the tasks of the next second have run."""
+    before = len(observer.totals)
+    await loop_time.advance(1)
+    await observer.until(lambda: len(observer.totals) > before)
+
+
 @pytest.mark.gen_test
-async def test_the_running_attempts_are_reported_each_second(path: Path, clock: Clock) -> None:
+async def test_the_running_attempts_are_reported_each_second(path: Path, clock: Clock, loop_time: LoopTime) -> None:
     observer, processor = RecordingObserver(), BlockingProcessor()
     async with opened(path, clock, runner=processor.on_threads(), observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
+        await asyncio.to_thread(processor.begun.wait)
+        await pass_a_second(loop_time, observer)
         await observer.until(lambda: observer.calls[-1] == (1, 0))
         processor.release.set()
+        await observer.until(lambda: observer.changes[-1].status is Status.COMPLETED)
+        await pass_a_second(loop_time, observer)
         await observer.until(lambda: observer.calls[-1] == (0, 0))
     assert observer.calls[0] == (0, 0)
 
@@ -278,7 +292,7 @@ async def test_a_pause_of_the_gate_alone_can_be_ended(path: Path, clock: Clock) 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_every_second_a_probe_detects_whether_writes_work_again(
-    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
+    path: Path, clock: Clock, loop_time: LoopTime, lock_database: Callable[[], sqlite3.Connection]
 ) -> None:
     observer = RecordingObserver()
     async with opened(path, clock, observer=observer) as service:
@@ -286,9 +300,10 @@ async def test_every_second_a_probe_detects_whether_writes_work_again(
             with pytest.raises(StorageBusyError):
                 await service.insert(new_order(1))
             await service.start()
-            await observer.until(lambda: len(observer.writable) == 2)
-            assert observer.writable == [False, False]
-        await observer.until(lambda: observer.writable[-1])
+            await pass_a_second(loop_time, observer)
+            assert observer.writable[:2] == [False, False]
+        while not observer.writable[-1]:
+            await pass_a_second(loop_time, observer)
         assert observer.seconds >= 3
 
 

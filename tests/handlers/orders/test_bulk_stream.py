@@ -12,7 +12,6 @@ from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
 from models.parsing.order_body import MAX_ORDER_BYTES
 from tests.handlers.conftest import StartApi
-from tests.handlers.loop_time import LoopTime
 from tests.handlers.orders.bulk_requests import (
     CHUNKED_HEAD,
     LAST_CHUNK,
@@ -31,6 +30,7 @@ from tests.handlers.orders.bulk_requests import (
 )
 from tests.handlers.processing import api_with_limits, process
 from tests.handlers.running_api import Connection, RunningApi, post_text, until
+from tests.loop_time import LoopTime
 
 
 @pytest.mark.gen_test

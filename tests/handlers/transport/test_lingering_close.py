@@ -28,9 +28,9 @@ from handlers.requests.request_head import RequestHead
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lingering_close import LINGER_S, MAX_LINGER_BYTES
-from tests.handlers.loop_time import LoopTime
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop, until
+from tests.loop_time import LoopTime
 
 BODY_BYTES = 30 * 1024 * 1024
 BUFFER_BYTES = 32 * 1024 * 1024
