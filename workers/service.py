@@ -282,8 +282,10 @@ class OrderService:
             for write, result in zip(items, results, strict=True)
         ):
             self._dispatcher.wake()
-        self._observer.batch_written(items, results)
-        if self._waiters or self._observer.wants_changes:
-            changes = changes_in(items, results)
+        changes = changes_in(items, results) if self._waiters or self._observer.wants_changes else None
+        # Before the calls of the observer, so that an error of the observer delays no request that waits for an order.
+        if changes is not None:
             self._waiters.publish(changes)
+        self._observer.batch_written(items, results)
+        if changes is not None:
             self._observer.orders_changed(changes)

@@ -144,7 +144,7 @@ async def test_errors_of_the_observer_are_logged_and_end_neither_the_processing_
     async with opened(path, clock, observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
-        assert is_completed(await service.find_when_ended(1, 10))
+        assert is_completed(await service.find_when_ended(1, 60))
         with closing(lock_database()), pytest.raises(StorageBusyError):
             await service.insert(new_order(2))
         # The probe of a later second succeeds.
