@@ -137,7 +137,11 @@ class Dispatcher:
         await asyncio.wait([self._task], timeout=self._last_write_s)
         self._task.cancel()
         if unrecorded := self._attempts.ended:
-            _log.warning("%d outcomes could not be stored: these attempts will be repeated", unrecorded)
+            _log.warning(
+                "%d outcomes could not be stored: at the next start, these attempts count as interrupted, and each order "
+                "is retried, or becomes Failed if this was its last attempt",
+                unrecorded,
+            )
         self._set_alarm(None)
         if self._gate_alarm:
             self._gate_alarm.cancel()

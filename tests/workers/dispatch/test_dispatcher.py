@@ -642,6 +642,23 @@ async def test_stop_waits_until_the_outcomes_are_stored(
 
 
 @pytest.mark.gen_test
+async def test_a_stop_that_can_not_store_outcomes_says_what_will_happen(
+    writer: Executor, pool: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, processor = MemoryStore(2), GatedProcessor()
+    async with dispatching(store, processor, writer, pool) as dispatcher:
+        await processor.begun(2)
+        store.errors = [StorageBusyError("locked")] * 100
+        processor.release()
+        await dispatcher.stop(0)
+    assert caplog.messages[-1] == (
+        "2 outcomes could not be stored: at the next start, these attempts count as interrupted, and each order is "
+        "retried, or becomes Failed if this was its last attempt"
+    )
+    assert store.statuses() == [Status.PROCESSING] * 2
+
+
+@pytest.mark.gen_test
 async def test_stop_can_be_called_twice_and_concurrently(writer: Executor, pool: Executor) -> None:
     store = MemoryStore(3)
     async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
