@@ -51,7 +51,7 @@ from workers import flags as processing_flags
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
-from workers.processors.coroutine_thread import CoroutineThread
+from workers.processors.functions.coroutine_thread import CoroutineThread
 
 VERSION = "0.1.0"
 SWITCH_INTERVAL_S = 0.0005

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from workers.processors.selection import RECORD, WEBHOOK, check_processor
-from workers.processors.webhook_headers import AddHeader, Headers, parse_headers
-from workers.processors.webhook_secrets import SecretSource, parse_source
-from workers.processors.webhook_settings import CONNECTIONS, TIMEOUT_S, WebhookSettings, check_url
+from workers.processors.webhooks.headers import AddHeader, Headers, parse_headers
+from workers.processors.webhooks.secrets import SecretSource, parse_source
+from workers.processors.webhooks.settings import CONNECTIONS, TIMEOUT_S, WebhookSettings, check_url
 
 
 class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):

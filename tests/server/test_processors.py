@@ -10,8 +10,8 @@ import pytest
 from server import parse_settings
 from tests.process import DEADLINE_S, ROOT, run_server
 from tests.receiver import SECRET
-from workers.processors.webhook_secrets import SecretSource
-from workers.processors.webhook_settings import WebhookSettings
+from workers.processors.webhooks.secrets import SecretSource
+from workers.processors.webhooks.settings import WebhookSettings
 
 pytestmark = pytest.mark.slow
 

@@ -24,9 +24,9 @@ from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
+from workers.processors.functions.thread_runner import ThreadRunner
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
-from workers.processors.thread_runner import ThreadRunner
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
 

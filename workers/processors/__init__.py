@@ -6,7 +6,7 @@ A user's function, and the tests of that function, import these names:
 - `Rejected` and `RetryLater` are the exceptions with which the function decides what happens to the order.
 """
 
-from workers.processors.order import Order
+from workers.processors.functions.order import Order
 from workers.processors.outcomes import Rejected, RetryLater
 
 __all__ = ["Order", "Rejected", "RetryLater"]

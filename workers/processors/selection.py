@@ -10,16 +10,16 @@ from typing import NamedTuple
 from models.errors import StartRefusedError
 from workers.backoff import Backoff
 from workers.processors.claim_gate import ClaimGate, OpenGate
-from workers.processors.coroutine_runner import CoroutineRunner
-from workers.processors.coroutine_thread import CoroutineThread
-from workers.processors.delivery_gate import DeliveryGate
-from workers.processors.function import AsyncFunctionProcessor, FunctionProcessor, is_async, load_function
+from workers.processors.functions.coroutine_runner import CoroutineRunner
+from workers.processors.functions.coroutine_thread import CoroutineThread
+from workers.processors.functions.function import AsyncFunctionProcessor, FunctionProcessor, is_async, load_function
+from workers.processors.functions.thread_runner import ThreadRunner
 from workers.processors.order_queue import MAX_ORDERS
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
-from workers.processors.thread_runner import ThreadRunner
-from workers.processors.webhook_secrets import SecretFile
-from workers.processors.webhook_settings import WebhookSettings
+from workers.processors.webhooks.delivery_gate import DeliveryGate
+from workers.processors.webhooks.secrets import SecretFile
+from workers.processors.webhooks.settings import WebhookSettings
 
 RECORD = "record"
 WEBHOOK = "webhook"
@@ -96,7 +96,7 @@ def _webhook(
 ) -> SelectedProcessor:
     try:
         # Imported only here, because libcurl takes 5 MB of memory.
-        from workers.processors.webhook import WebhookRunner
+        from workers.processors.webhooks.runner import WebhookRunner
     except ModuleNotFoundError as missing:
         reason = f'the package "{missing.name}" is not installed: run pip install -r requirements.txt'
         raise StartRefusedError(reason) from None

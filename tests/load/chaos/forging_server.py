@@ -8,7 +8,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 import server
-from workers.processors import webhook_request
+from workers.processors.webhooks import request as webhook_request
 
 
 def forge() -> None:

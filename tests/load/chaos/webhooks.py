@@ -13,7 +13,7 @@ from load.orders.comparison import decode_json
 from load.orders.generated import VariedOrders
 from models.parsing.order_parser import parse_order
 from tests.models.samples import claimed_order
-from workers.processors.webhook_request import webhook_body
+from workers.processors.webhooks.request import webhook_body
 
 SECRET = "c2VjcmV0"  # noqa: S105 - only of these tests
 ORDERS = VariedOrders(first_id=1, count=1000)

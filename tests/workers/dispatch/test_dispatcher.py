@@ -23,10 +23,10 @@ from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_NEW_CLAIM, 
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
+from workers.processors.functions.thread_runner import Processor, ThreadRunner
 from workers.processors.outcomes import NotSentError, Rejected, RetryLater
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
-from workers.processors.thread_runner import Processor, ThreadRunner
 
 WORKERS = 2
 

@@ -31,7 +31,7 @@ class SecretSource(Struct, frozen=True):
 
 
 class Signer(Protocol):
-    """Signs deliveries. `workers.processors.webhook.WebhookRunner` implements it."""
+    """Signs deliveries. `workers.processors.webhooks.runner.WebhookRunner` implements it."""
 
     def replace_secrets(self, secrets: Sequence[str], /) -> None:
         """From now on, signs deliveries with these secrets."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.http.messages import Response
-from workers.processors.delivery_result import (
+from workers.processors.webhooks.delivery_result import (
     MAX_RETRY_AFTER_S,
     MAX_SHOWN_CHARACTERS,
     DeliveryResult,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workers.processors.coroutine_thread import CoroutineThread
+from workers.processors.functions.coroutine_thread import CoroutineThread
 from workers.processors.outcomes import NoResultError
 
 DEADLINE_S = 30.0

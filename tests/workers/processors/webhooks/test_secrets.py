@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from workers.processors.webhook_secrets import (
+from workers.processors.webhooks.secrets import (
     MAX_FILE_BYTES,
     SecretFile,
     SecretSource,

@@ -8,13 +8,13 @@ from workers.backoff import Backoff
 from workers.http.http_thread import HttpThread
 from workers.http.messages import Failure, FailureKind, Request, Response
 from workers.http.target import Target
-from workers.processors.delivery_gate import Delivery, DeliveryGate
-from workers.processors.delivery_result import DeliveryResult, Verdict, result_of, shown_text
 from workers.processors.order_queue import OrderQueue
 from workers.processors.outcomes import NoResultError, NotDeliveredError, ReceiverBusyError, Rejected
 from workers.processors.processor import AttemptReports
-from workers.processors.webhook_request import WebhookRequests
-from workers.processors.webhook_settings import WebhookSettings
+from workers.processors.webhooks.delivery_gate import Delivery, DeliveryGate
+from workers.processors.webhooks.delivery_result import DeliveryResult, Verdict, result_of, shown_text
+from workers.processors.webhooks.request import WebhookRequests
+from workers.processors.webhooks.settings import WebhookSettings
 
 CONNECT_FRACTION = 1 / 3
 """A connection must be ready within this fraction of the time-out of the whole attempt."""

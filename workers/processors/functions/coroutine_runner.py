@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any, Protocol
 
 from models.order import Order
-from workers.processors.coroutine_thread import CoroutineThread
+from workers.processors.functions.coroutine_thread import CoroutineThread
+from workers.processors.functions.time_outs import Place, TimeOuts
 from workers.processors.order_queue import QUEUE_S, OrderQueue
 from workers.processors.processor import AttemptReports
-from workers.processors.time_outs import Place, TimeOuts
 
 
 class AsyncProcessor(Protocol):
     """Returns a coroutine that makes an attempt at the order.
 
-    `workers.processors.thread_runner.Processor` describes the effect of an exception that the coroutine raises.
+    `Processor` (`thread_runner.py`) describes the effect of an exception that the coroutine raises.
     """
 
     def __call__(self, order: Order, /) -> Coroutine[Any, Any, None]: ...

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from models.order import Order, amount_as_decimal, time_as_texts
 from models.trace_headers import read_trace_headers
 from workers.http.messages import Request
-from workers.processors.webhook_headers import Headers
+from workers.processors.webhooks.headers import Headers
 
 _OWN_HEADERS = {"Content-Type": "application/json", "User-Agent": "orders"}
 _NO_HEADERS = ("Accept",)

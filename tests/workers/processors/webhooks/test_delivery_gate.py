@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from workers.backoff import Backoff
-from workers.processors.delivery_gate import (
+from workers.processors.outcomes import NotSentError
+from workers.processors.webhooks.delivery_gate import (
     LONG_PAUSE_S,
     MAX_UNREACHABLE,
     MIN_LOG_INTERVAL_S,
@@ -15,8 +16,7 @@ from workers.processors.delivery_gate import (
     Delivery,
     DeliveryGate,
 )
-from workers.processors.delivery_result import DeliveryResult, Verdict
-from workers.processors.outcomes import NotSentError
+from workers.processors.webhooks.delivery_result import DeliveryResult, Verdict
 
 START_US = 1_740_830_400_000_000
 MAX_OPEN = 64

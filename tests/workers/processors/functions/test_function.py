@@ -20,8 +20,8 @@ import pytest
 from models.order import Order as StoredOrder
 from models.order import Status
 from workers.processors import Order
-from workers.processors.coroutine_thread import CoroutineThread
-from workers.processors.function import (
+from workers.processors.functions.coroutine_thread import CoroutineThread
+from workers.processors.functions.function import (
     AsyncFunctionProcessor,
     FunctionProcessor,
     FunctionRefusedError,

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from workers.error_text import one_line
 from workers.http.messages import Response
-from workers.processors.error_body import readable_text
+from workers.processors.webhooks.error_body import readable_text
 
 MAX_RETRY_AFTER_S = 86_400
 """The longest delay, in seconds, that a receiver can request. A longer Retry-After counts as this delay."""

@@ -12,9 +12,9 @@ from threading import Lock
 from typing import Protocol
 
 from models.order import Order
+from workers.processors.functions.time_outs import Place, TimeOuts
 from workers.processors.order_queue import QUEUE_S, OrderQueue
 from workers.processors.processor import AttemptReports
-from workers.processors.time_outs import Place, TimeOuts
 
 SHORT_S = 0.001
 """If the mean attempt takes fewer seconds than this, one thread is woken for as many orders as it can attempt in this

@@ -12,8 +12,8 @@ import pytest
 from models.order import Order
 from tests.models.samples import claimed_order, new_order
 from tests.workers.recording_reports import RecordingReports
+from workers.processors.functions.thread_runner import ThreadRunner
 from workers.processors.outcomes import Rejected
-from workers.processors.thread_runner import ThreadRunner
 
 WORKERS = 2
 TIMEOUT_S = 0.01

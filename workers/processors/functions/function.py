@@ -15,8 +15,8 @@ from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
 from models.order import amount_as_decimal
 from workers.error_text import one_line, text_of
-from workers.processors.coroutine_thread import CoroutineThread
-from workers.processors.order import Order
+from workers.processors.functions.coroutine_thread import CoroutineThread
+from workers.processors.functions.order import Order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -39,13 +39,13 @@ from tests.workers.scripted_receiver import (
 )
 from workers.backoff import Backoff
 from workers.http.transfer import MAX_BODY_BYTES
-from workers.processors.delivery_gate import MAX_UNREACHABLE, DeliveryGate
-from workers.processors.delivery_result import MAX_SHOWN_CHARACTERS
 from workers.processors.outcomes import NoResultError, NotDeliveredError, NotSentError, ReceiverBusyError, Rejected
-from workers.processors.webhook import WebhookRunner
-from workers.processors.webhook_headers import Headers
-from workers.processors.webhook_secrets import SecretSource
-from workers.processors.webhook_settings import WebhookSettings, check_url
+from workers.processors.webhooks.delivery_gate import MAX_UNREACHABLE, DeliveryGate
+from workers.processors.webhooks.delivery_result import MAX_SHOWN_CHARACTERS
+from workers.processors.webhooks.headers import Headers
+from workers.processors.webhooks.runner import WebhookRunner
+from workers.processors.webhooks.secrets import SecretSource
+from workers.processors.webhooks.settings import WebhookSettings, check_url
 
 T = TypeVar("T")
 

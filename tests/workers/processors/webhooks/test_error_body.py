@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.processors.error_body import MAX_PAGE_CHARACTERS, readable_text
+from workers.processors.webhooks.error_body import MAX_PAGE_CHARACTERS, readable_text
 
 PAGE = "text/html; charset=utf-8"
 

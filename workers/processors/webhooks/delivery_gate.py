@@ -16,8 +16,8 @@ from typing import NamedTuple
 from models.order import time_as_texts
 from workers.backoff import Backoff
 from workers.processors.claim_gate import GateState
-from workers.processors.delivery_result import DeliveryResult, Verdict
 from workers.processors.outcomes import NotSentError
+from workers.processors.webhooks.delivery_result import DeliveryResult, Verdict
 
 MAX_UNREACHABLE = 5
 """Deliveries are paused after connections failed or timed out for this number of different orders in a row."""

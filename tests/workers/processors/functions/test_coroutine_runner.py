@@ -11,8 +11,8 @@ import pytest
 from models.order import Order
 from tests.models.samples import claimed_order, new_order
 from tests.workers.recording_reports import RecordingReports
-from workers.processors.coroutine_runner import CoroutineRunner
-from workers.processors.coroutine_thread import CoroutineThread
+from workers.processors.functions.coroutine_runner import CoroutineRunner
+from workers.processors.functions.coroutine_thread import CoroutineThread
 from workers.processors.outcomes import Rejected
 
 WORKERS = 2

@@ -4,8 +4,8 @@ import urllib.parse
 
 import msgspec
 
-from workers.processors.webhook_headers import Headers
-from workers.processors.webhook_secrets import SecretSource
+from workers.processors.webhooks.headers import Headers
+from workers.processors.webhooks.secrets import SecretSource
 
 TIMEOUT_S = 15.0
 CONNECTIONS = 64

@@ -1,0 +1,1 @@
+"""Attempts with a user's function, on threads or as coroutines."""

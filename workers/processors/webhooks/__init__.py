@@ -1,0 +1,1 @@
+"""Attempts that send the order to a receiver of webhooks."""
