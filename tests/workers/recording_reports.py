@@ -8,20 +8,31 @@ from workers.processors.processor import AttemptReports
 
 
 class RecordingReports(AttemptReports):
-    """Records each result as the order's id and the error. Create it on a running loop."""
+    """Records each result as the order's id and the error. Create it on a running loop.
 
-    def __init__(self) -> None:
+    The first `errors_to_raise` calls fail instead.
+    """
+
+    def __init__(self, *, errors_to_raise: int = 0) -> None:
+        self.errors_to_raise = errors_to_raise
         self.results: list[tuple[int, BaseException | None]] = []
         self._loop = asyncio.get_running_loop()
         self._reported = asyncio.Event()
 
     def completed(self, orders: Sequence[Order], duration_s: float) -> None:
+        self._raise_if_faulty()
         self.results += [(order.order_id, None) for order in orders]
         self._loop.call_soon_threadsafe(self._reported.set)
 
     def failed(self, order: Order, error: BaseException, duration_s: float) -> None:
+        self._raise_if_faulty()
         self.results.append((order.order_id, error))
         self._loop.call_soon_threadsafe(self._reported.set)
+
+    def _raise_if_faulty(self) -> None:
+        if self.errors_to_raise:
+            self.errors_to_raise -= 1
+            raise OSError("a report")
 
     @property
     def completed_ids(self) -> list[int]:

@@ -24,7 +24,8 @@ from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
-from workers.processors.functions.thread_runner import ThreadRunner
+from workers.processors.functions.runner import FunctionRunner
+from workers.processors.functions.worker_threads import WorkerThreads
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
 from workers.service import OrderService
@@ -42,8 +43,8 @@ class BlockingProcessor:
         self.begun.set()
         self.release.wait()
 
-    def on_threads(self) -> ThreadRunner:
-        return ThreadRunner(processor=self, pool=ThreadPoolExecutor(2), workers=2)
+    def on_threads(self) -> FunctionRunner:
+        return FunctionRunner(workers=WorkerThreads(processor=self, pool=ThreadPoolExecutor(2)), places=2)
 
 
 @pytest.fixture

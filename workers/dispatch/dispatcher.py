@@ -138,8 +138,8 @@ class Dispatcher:
         self._task.cancel()
         if unrecorded := self._attempts.ended:
             _log.warning(
-                "%d outcomes could not be stored: at the next start, these attempts count as interrupted, and each order "
-                "is retried, or becomes Failed if this was its last attempt",
+                "%d outcomes could not be stored: at the next start, these attempts count as interrupted, and each "
+                "order is retried, or becomes Failed if this was its last attempt",
                 unrecorded,
             )
         self._set_alarm(None)

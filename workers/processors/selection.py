@@ -10,10 +10,11 @@ from typing import NamedTuple
 from models.errors import StartRefusedError
 from workers.backoff import Backoff
 from workers.processors.claim_gate import ClaimGate, OpenGate
-from workers.processors.functions.coroutine_runner import CoroutineRunner
 from workers.processors.functions.coroutine_thread import CoroutineThread
 from workers.processors.functions.function import AsyncFunctionProcessor, FunctionProcessor, is_async, load_function
-from workers.processors.functions.thread_runner import ThreadRunner
+from workers.processors.functions.runner import FunctionRunner, Workers
+from workers.processors.functions.worker_coroutines import WorkerCoroutines
+from workers.processors.functions.worker_threads import WorkerThreads
 from workers.processors.order_queue import MAX_ORDERS
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
@@ -73,21 +74,13 @@ def build_processor(
     sys.path.append("")
     function = load_function(name)
     threads = workers if attempt_timeout_s is None else 2 * workers
-    runner: AttemptRunner
+    makers: Workers
     if is_async(function):
-        runner = CoroutineRunner(
-            processor=AsyncFunctionProcessor(function),
-            coroutines=coroutines,
-            workers=workers,
-            timeout_s=attempt_timeout_s,
-        )
+        makers = WorkerCoroutines(processor=AsyncFunctionProcessor(function), coroutines=coroutines)
     else:
-        runner = ThreadRunner(
-            processor=FunctionProcessor(function, coroutines=coroutines),
-            pool=ThreadPoolExecutor(threads, "worker"),
-            workers=workers,
-            timeout_s=attempt_timeout_s,
-        )
+        pool = ThreadPoolExecutor(threads, "worker")
+        makers = WorkerThreads(processor=FunctionProcessor(function, coroutines=coroutines), pool=pool)
+    runner = FunctionRunner(workers=makers, places=workers, timeout_s=attempt_timeout_s)
     return SelectedProcessor(runner, threads, OpenGate())
 
 

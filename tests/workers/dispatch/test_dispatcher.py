@@ -23,7 +23,8 @@ from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_NEW_CLAIM, 
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
-from workers.processors.functions.thread_runner import Processor, ThreadRunner
+from workers.processors.functions.runner import FunctionRunner
+from workers.processors.functions.worker_threads import Processor, WorkerThreads
 from workers.processors.outcomes import NotSentError, Rejected, RetryLater
 from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
@@ -240,9 +241,8 @@ async def dispatching(
     if isinstance(processor, RecordRunner):
         runner = processor
     else:
-        runner = ThreadRunner(
-            processor=processor, pool=pool, workers=WORKERS, timeout_s=attempt_timeout_s, queue_s=queue_s
-        )
+        workers = WorkerThreads(processor=processor, pool=pool)
+        runner = FunctionRunner(workers=workers, places=WORKERS, timeout_s=attempt_timeout_s, queue_s=queue_s)
     dispatcher = new_dispatcher(
         store,
         runner,

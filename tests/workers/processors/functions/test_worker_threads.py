@@ -12,7 +12,8 @@ import pytest
 from models.order import Order
 from tests.models.samples import claimed_order, new_order
 from tests.workers.recording_reports import RecordingReports
-from workers.processors.functions.thread_runner import ThreadRunner
+from workers.processors.functions.runner import FunctionRunner
+from workers.processors.functions.worker_threads import WorkerThreads
 from workers.processors.outcomes import Rejected
 
 WORKERS = 2
@@ -56,8 +57,11 @@ class Threads:
         self.now_s = 0.0
         self.processor = processor
         self.reports = reports
-        self.runner = ThreadRunner(
-            processor=processor, pool=pool, workers=workers, timeout_s=timeout_s, clock=lambda: self.now_s
+        self.runner = FunctionRunner(
+            workers=WorkerThreads(processor=processor, pool=pool),
+            places=workers,
+            timeout_s=timeout_s,
+            clock=lambda: self.now_s,
         )
         self.runner.open(reports)
 
@@ -160,7 +164,7 @@ async def test_an_exception_is_reported_and_the_thread_goes_on() -> None:
 
     reports = RecordingReports()
     with ThreadPoolExecutor(1) as pool:
-        runner = ThreadRunner(processor=fail, pool=pool, workers=1)
+        runner = FunctionRunner(workers=WorkerThreads(processor=fail, pool=pool), places=1)
         runner.open(reports)
         runner.start([claimed_order(new_order(order_id), order_id, 0) for order_id in range(1, 5)])
         await reports.until_results(4)
@@ -171,6 +175,20 @@ async def test_an_exception_is_reported_and_the_thread_goes_on() -> None:
         ["SystemExit: 1"],
         ["Rejected: no"],
     ]
+
+
+@pytest.mark.gen_test
+async def test_another_thread_takes_the_place_of_one_that_an_error_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    reports = RecordingReports(errors_to_raise=1)
+    with ThreadPoolExecutor(1) as pool:
+        runner = FunctionRunner(workers=WorkerThreads(processor=lambda order: None, pool=pool), places=1)
+        runner.open(reports)
+        runner.start([claimed_order(new_order(order_id), order_id, 0) for order_id in (1, 2, 3)])
+        await reports.until_results(2)
+        runner.close()
+    assert reports.completed_ids == [2, 3]
+    assert caplog.messages == ["a worker thread ended: another thread takes its place"]
+    assert caplog.records[0].exc_info
 
 
 @pytest.mark.gen_test
@@ -264,6 +282,23 @@ async def test_a_thread_that_returns_after_its_time_out_does_not_work_beside_the
         assert threads.runner.in_time == 1
         threads.processor.release(3)
         await threads.reports.until_results(4)
+
+
+@pytest.mark.gen_test
+async def test_attempts_are_given_up_after_an_error_in_the_check_of_time_outs(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(workers=2, timeout_s=TIMEOUT_S) as threads:
+        threads.reports.errors_to_raise = 1
+        threads.start(1, 2)
+        threads.wait_until_begun(2)
+        threads.now_s = TIMEOUT_S
+        await threads.reports.until_results(1)
+        assert len(threads.reports.results) == 1
+        threads.start(3)
+        threads.wait_until_begun(1)
+        threads.now_s = 2 * TIMEOUT_S
+        await threads.reports.until_results(2)
+    assert caplog.records[0].name == "asyncio"
+    assert caplog.records[0].exc_info
 
 
 @pytest.mark.gen_test

@@ -11,8 +11,9 @@ import pytest
 from models.order import Order
 from tests.models.samples import claimed_order, new_order
 from tests.workers.recording_reports import RecordingReports
-from workers.processors.functions.coroutine_runner import CoroutineRunner
 from workers.processors.functions.coroutine_thread import CoroutineThread
+from workers.processors.functions.runner import FunctionRunner
+from workers.processors.functions.worker_coroutines import WorkerCoroutines
 from workers.processors.outcomes import Rejected
 
 WORKERS = 2
@@ -52,7 +53,7 @@ class Shop:
 class Coroutines:
     """A runner and its results."""
 
-    def __init__(self, runner: CoroutineRunner, reports: RecordingReports) -> None:
+    def __init__(self, runner: FunctionRunner, reports: RecordingReports) -> None:
         self.runner = runner
         self.reports = reports
 
@@ -66,8 +67,11 @@ async def running(
 ) -> AsyncIterator[Coroutines]:
     reports, thread = RecordingReports(), CoroutineThread(timeout_s=timeout_s)
     # No order waits long enough to be put back, because the clock stands still.
-    runner = CoroutineRunner(
-        processor=function, coroutines=thread, workers=WORKERS, timeout_s=timeout_s, clock=lambda: 0.0
+    runner = FunctionRunner(
+        workers=WorkerCoroutines(processor=function, coroutines=thread),
+        places=WORKERS,
+        timeout_s=timeout_s,
+        clock=lambda: 0.0,
     )
     runner.open(reports)
     try:
@@ -118,6 +122,21 @@ async def test_an_exception_is_reported_and_the_next_orders_are_attempted() -> N
         await coroutines.reports.until_results(5)
         assert {order_id: error for order_id, error in coroutines.reports.results if error} == errors
         assert coroutines.reports.completed_ids == [101]
+
+
+@pytest.mark.gen_test
+async def test_an_error_in_a_report_does_not_delay_other_orders(caplog: pytest.LogCaptureFixture) -> None:
+    async def process(order: Order) -> None:
+        pass
+
+    reports = RecordingReports(errors_to_raise=1)
+    runner = FunctionRunner(workers=WorkerCoroutines(processor=process, coroutines=CoroutineThread()), places=1)
+    runner.open(reports)
+    runner.start([claimed_order(new_order(order_id), order_id, 0) for order_id in (1, 2, 3)])
+    await reports.until_results(2)
+    runner.close()
+    assert reports.completed_ids == [2, 3]
+    assert [bool(record.exc_info) for record in caplog.records] == [True]
 
 
 @pytest.mark.gen_test
@@ -186,8 +205,11 @@ async def test_another_coroutine_takes_the_place_of_one_that_ignores_its_cancell
                 continue
 
     reports, thread = RecordingReports(), CoroutineThread(timeout_s=TIMEOUT_S)
-    runner = CoroutineRunner(
-        processor=process, coroutines=thread, workers=1, timeout_s=TIMEOUT_S, clock=lambda: now_s[0]
+    runner = FunctionRunner(
+        workers=WorkerCoroutines(processor=process, coroutines=thread),
+        places=1,
+        timeout_s=TIMEOUT_S,
+        clock=lambda: now_s[0],
     )
     runner.open(reports)
     runner.start([claimed_order(new_order(order_id), order_id, 0) for order_id in (1, 101)])
