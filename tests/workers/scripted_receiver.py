@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from tests.process import DEADLINE_S
 
+SHORT_S = 0.2
+"""A time-out short enough for a test to wait for."""
 DRIPS = 500
 DRIP_S = 0.02
 

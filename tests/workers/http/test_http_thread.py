@@ -4,7 +4,6 @@ import gzip
 import os
 import threading
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from tests.process import DEADLINE_S, free_port, wait_until
 from tests.workers.http_client import HttpClient
 from tests.workers.scripted_receiver import (
+    SHORT_S,
     Flood,
     Receiver,
     Wire,
@@ -26,16 +26,7 @@ from tests.workers.scripted_receiver import (
 from workers.http.messages import Failure, FailureKind, Response
 from workers.http.transfer import MAX_BODY_BYTES
 
-SHORT_S = 0.2
-"""A time-out short enough for a test to wait for."""
 CLOSED = Failure(FailureKind.NOT_HTTP, "Remote end closed connection without response")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver that answers 200 unless a test sets a script."""
-    with Receiver() as receiver:
-        yield receiver
 
 
 # Requests

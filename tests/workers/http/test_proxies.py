@@ -2,15 +2,12 @@
 
 import contextlib
 import socket
-import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.process import DEADLINE_S
-from tests.workers.certificates import make_certificate
 from tests.workers.http_client import HttpClient
 from tests.workers.scripted_receiver import Receiver
 from workers.http.messages import Failure, FailureKind, Response
@@ -67,12 +64,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "ALL_PROXY"])
 def test_a_proxy_gets_the_request_with_the_whole_url(
     receiver: Receiver, environment: pytest.MonkeyPatch, variable: str
@@ -97,19 +88,15 @@ def test_a_proxy_is_not_used_for_some_hosts(receiver: Receiver, environment: pyt
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_a_request_over_https_goes_through_a_tunnel(
-    environment: pytest.MonkeyPatch, variable: str, tmp_path: Path
+    tls_receiver: Receiver, certificate: Path, environment: pytest.MonkeyPatch, variable: str
 ) -> None:
-    certificate = make_certificate(tmp_path / "receiver.pem")
     environment.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     tunnel = Tunnel()
     environment.setenv(variable, tunnel.url)
-    with contextlib.closing(tunnel), Receiver(tls=context) as receiver:
-        with HttpClient(receiver.url) as client:
-            assert client.post(b"1", b"2") == [Response(200)] * 2
-        assert tunnel.targets == [f"127.0.0.1:{receiver.port}"]
-        assert receiver.bodies == [b"1", b"2"]
+    with contextlib.closing(tunnel), HttpClient(tls_receiver.url) as client:
+        assert client.post(b"1", b"2") == [Response(200)] * 2
+    assert tunnel.targets == [f"127.0.0.1:{tls_receiver.port}"]
+    assert tls_receiver.bodies == [b"1", b"2"]
 
 
 def test_the_response_of_a_proxy_that_refuses_a_tunnel_is_not_that_of_the_receiver(

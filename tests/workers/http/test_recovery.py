@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from queue import SimpleQueue
 
 import pytest
@@ -15,12 +14,6 @@ from workers.backoff import Backoff
 from workers.http.http_thread import HttpThread
 from workers.http.messages import Failure, FailureKind, Request, Response
 from workers.http.target import Target
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 class FaultyClock:

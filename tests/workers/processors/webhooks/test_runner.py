@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +22,8 @@ from standardwebhooks import Webhook
 
 from models.order import Order, Status
 from tests.process import DEADLINE_S, free_port, wait_until
-from tests.workers.certificates import make_certificate
 from tests.workers.scripted_receiver import (
+    SHORT_S,
     Flood,
     Receiver,
     Script,
@@ -50,8 +49,6 @@ from workers.processors.webhooks.settings import WebhookSettings, check_url
 T = TypeVar("T")
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
-SHORT_S = 0.2
-"""A time-out short enough for a test to wait for."""
 LONG_S = 5.0
 """The longest time until a time-out of `SHORT_S` is detected, on a busy machine."""
 CREATED_US = 1_740_830_400_250_000
@@ -195,12 +192,22 @@ def new_gate(connections: int, clock: Callable[[], float] | None = None) -> Deli
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver that sends a 200 unless a test sets a script. Every delivery must have a valid signature."""
-    with Receiver() as receiver:
-        yield receiver
-        for delivery in receiver.deliveries:
-            Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
+def receiver(receiver: Receiver) -> Iterator[Receiver]:
+    """Every delivery must have a valid signature."""
+    yield receiver
+    verify_signatures(receiver)
+
+
+@pytest.fixture
+def tls_receiver(tls_receiver: Receiver) -> Iterator[Receiver]:
+    """Every delivery must have a valid signature."""
+    yield tls_receiver
+    verify_signatures(tls_receiver)
+
+
+def verify_signatures(receiver: Receiver) -> None:
+    for delivery in receiver.deliveries:
+        Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
 
 
 class Failure(NamedTuple):
@@ -801,22 +808,6 @@ def test_neither_the_secret_nor_the_path_is_in_errors_or_logs(
 # TLS
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a self-signed certificate for 127.0.0.1 and its key."""
-    return make_certificate(tmp_path_factory.mktemp("tls") / "receiver.pem")
-
-
-@pytest.fixture
-def tls_receiver(certificate: Path) -> Iterator[Receiver]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Receiver(tls=context) as receiver:
-        yield receiver
-        for delivery in receiver.deliveries:
-            Webhook(SECRET).verify(delivery.body, dict(delivery.headers))
-
-
 def test_an_untrusted_certificate_is_rejected(tls_receiver: Receiver) -> None:
     failure = failed_delivery(processor(tls_receiver.url))
     assert isinstance(failure.error, NotDeliveredError)
@@ -857,10 +848,9 @@ def test_a_slow_response_over_tls_times_out(
     assert failure.seconds < LONG_S
 
 
-def test_a_delivery_over_https_to_a_receiver_without_tls_is_retried() -> None:
-    with Receiver() as receiver:
-        url = f"https://127.0.0.1:{receiver.port}/hook"
-        assert isinstance(failed_delivery(processor(url)).error, NotDeliveredError)
+def test_a_delivery_over_https_to_a_receiver_without_tls_is_retried(receiver: Receiver) -> None:
+    url = f"https://127.0.0.1:{receiver.port}/hook"
+    assert isinstance(failed_delivery(processor(url)).error, NotDeliveredError)
 
 
 # Flags
