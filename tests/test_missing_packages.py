@@ -31,7 +31,7 @@ def test_a_program_without_its_packages_says_which_is_missing(name: str, program
     ("module", "flags"),
     [
         *((module, []) for module in IMPORTED_BY_SERVER),
-        *((module, WITH_WEBHOOK) for module in ("pycurl", "standardwebhooks")),
+        ("pycurl", WITH_WEBHOOK),
     ],
 )
 def test_a_server_without_one_of_its_packages_says_which_is_missing(

@@ -5,10 +5,9 @@ import sys
 from decimal import Decimal
 from typing import Any
 
-from standardwebhooks import Webhook
-
 import server
 from workers.processors.webhooks import request as webhook_request
+from workers.processors.webhooks.signer import Signer
 
 
 def forge() -> None:
@@ -19,11 +18,11 @@ def forge() -> None:
         body.total_amount += Decimal(1)
         return body
 
-    def sign(signer: Webhook, *arguments: object) -> str:
+    def sign(signer: Signer, *arguments: object) -> str:
         return "v1,AAAA"
 
     webhook_request.webhook_body = wrong_body_of
-    Webhook.sign = sign  # type: ignore[method-assign,assignment]  # it forges signatures
+    Signer.sign = sign  # type: ignore[method-assign,assignment]  # it forges signatures
 
 
 if __name__ == "__main__":

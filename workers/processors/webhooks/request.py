@@ -1,19 +1,15 @@
-"""The signed request that delivers an order. Usable on any thread.
-
-Requests are signed as Standard Webhooks specifies (https://www.standardwebhooks.com).
-"""
+"""The signed request that delivers an order. Usable on any thread."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
-from standardwebhooks import Webhook
 
 from models.order import Order, amount_as_decimal, time_as_texts
 from models.trace_headers import read_trace_headers
 from workers.http.messages import Request
 from workers.processors.webhooks.headers import Headers
+from workers.processors.webhooks.signer import Signer
 
 _OWN_HEADERS = {"Content-Type": "application/json", "User-Agent": "orders"}
 _NO_HEADERS = ("Accept",)
@@ -56,17 +52,17 @@ class WebhookRequests:
 
     def replace_secrets(self, secrets: Sequence[str]) -> None:
         """From now on, signs requests with these secrets."""
-        self._signers = [Webhook(secret) for secret in secrets]
+        self._signers = [Signer(secret) for secret in secrets]
 
     def request_for(self, order: Order, *, now_s: float) -> Request:
         """The request for this order. `now_s` is in seconds since 1970, UTC."""
         body = _encode(webhook_body(order))
-        message_id, now = f"order_{order.order_id}", datetime.fromtimestamp(now_s, UTC)
+        message_id, second = f"order_{order.order_id}", int(now_s)
         headers = [
             *self._fixed_headers,
             f"webhook-id: {message_id}",
-            f"webhook-timestamp: {int(now.timestamp())}",
-            f"webhook-signature: {' '.join(signer.sign(message_id, now, body.decode()) for signer in self._signers)}",
+            f"webhook-timestamp: {second}",
+            f"webhook-signature: {' '.join([signer.sign(message_id, second, body) for signer in self._signers])}",
         ]
         if order.trace_headers:
             headers += _trace_lines(order.trace_headers)

@@ -89,7 +89,7 @@ def read_secrets(path: Path) -> tuple[str, ...]:
 def _is_secret(text: str) -> bool:
     digits = text.removeprefix("whsec_").rstrip("=")
     try:
-        # Checked here because standardwebhooks ignores characters that are not base64.
+        # `Signer` ignores characters that are not base64.
         return bool(base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True))
     except ValueError:
         return False
