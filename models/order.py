@@ -9,6 +9,7 @@ from msgspec import Struct
 
 AMOUNT_PLACES = 4
 """Amounts are stored as integers, in ten-thousandths. No ISO 4217 currency has more than four decimal places."""
+_FORMAT = b"%%d.%%0%dd" % AMOUNT_PLACES
 
 
 class Status(enum.StrEnum):
@@ -125,7 +126,7 @@ def amount_as_decimal(ten_thousandths: int) -> Decimal:
 def amount_as_json(ten_thousandths: int) -> bytes:
     """The exact amount as a JSON number without an exponent or trailing zeros, such as `99.99`."""
     whole, fraction = divmod(ten_thousandths, 10**AMOUNT_PLACES)
-    return (b"%d.%0*d" % (whole, AMOUNT_PLACES, fraction)).rstrip(b"0") if fraction else b"%d" % whole
+    return (_FORMAT % (whole, fraction)).rstrip(b"0") if fraction else b"%d" % whole
 
 
 def time_as_texts(time_us: int) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from handlers.logs.access_log import Access
-from handlers.logs.log_format import JSON, json_line, text_line
+from handlers.logs.log_format import JSON, json_line, text_lines
 from handlers.logs.log_writer import LogWriter
 
 _LEVEL = "INFO"
@@ -28,22 +28,22 @@ class AccessLines:
         self._writer = writer
         self._clock = clock
         self._time_s = 0.0
-        self._lines: list[str] = []
+        self._accesses: list[Access] = []
 
     def add(self, access: Access) -> None:
         """Logs the request."""
-        if not self._lines:
+        if not self._accesses:
             self._time_s = self._clock()
             asyncio.get_running_loop().call_soon(self._write)
-        if self._is_json:
-            line = json_line(self._time_s, _LEVEL, _MESSAGE, structs.asdict(access))
-        else:
-            line = text_line(self._time_s, _LEVEL, _as_text(access))
-        self._lines.append(line)
+        self._accesses.append(access)
 
     def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        self._writer.write("\n".join(lines))
+        accesses, self._accesses = self._accesses, []
+        if self._is_json:
+            lines = [json_line(self._time_s, _LEVEL, _MESSAGE, structs.asdict(access)) for access in accesses]
+            self._writer.write("\n".join(lines))
+        else:
+            self._writer.write(text_lines(self._time_s, _LEVEL, map(_as_text, accesses)))
 
 
 def _as_text(access: Access) -> str:

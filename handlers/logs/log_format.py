@@ -7,7 +7,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from handlers.security.api_keys import without_keys
@@ -15,7 +15,6 @@ from handlers.security.api_keys import without_keys
 TEXT = "text"
 JSON = "json"
 FORMATS = (TEXT, JSON)
-_NO_FIELDS: Mapping[str, Any] = {}
 
 
 class TextFormatter(logging.Formatter):
@@ -35,11 +34,16 @@ class JsonFormatter(logging.Formatter):
         return json_line(record.created, record.levelname, record.getMessage(), fields)
 
 
-def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any] = _NO_FIELDS) -> str:
+def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
     """A line of text. `time_s` is in seconds since 1970, UTC."""
-    if fields:
-        message += "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
-    return without_keys(f"{_time_text(time_s)} {level} {_printable(message)}")
+    shown = "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
+    return text_lines(time_s, level, [message + shown])
+
+
+def text_lines(time_s: float, level: str, messages: Iterable[str]) -> str:
+    """A line of text for each message, with line feeds between the lines."""
+    begin = f"{_time_text(time_s)} {level} "
+    return without_keys("\n".join([begin + _printable(message) for message in messages]))
 
 
 def json_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
@@ -63,7 +67,6 @@ def formatter(name: str) -> logging.Formatter:
     return JsonFormatter() if name == JSON else TextFormatter()
 
 
-@functools.lru_cache(maxsize=2)
 def _time_text(time_s: float) -> str:
     return "%s.%03dZ" % (_second_text(int(time_s)), time_s % 1 * 1_000)  # noqa: UP031 - faster than an f-string
 

@@ -16,6 +16,7 @@ from handlers.service import Service
 from handlers.transport.json_encoder import encode
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
+from handlers.transport.responses import header_lines
 from models.errors import QueueClosedError, QueueFullError
 from models.order import Order
 from models.writes import Insertion
@@ -91,7 +92,8 @@ class _InsertionWaiter(_PlainWaiter):
         self._begin_s = begin_s
 
     def set_result(self, result: Insertion) -> None:
-        self._request.respond(202, *accepted(self._order_id, result))
+        headers, body = accepted(self._order_id, result)
+        self._request.respond(202, body, header_lines(headers))
         self._instruments.ack_s.observe(time.perf_counter() - self._begin_s)
 
 
@@ -106,4 +108,4 @@ class _OrderWaiter(_PlainWaiter):
         if result is None:
             self.set_exception(order_not_found(self._id_text))
         else:
-            self._request.respond(200, {}, encode(order_view(result)))
+            self._request.respond(200, encode(order_view(result)))

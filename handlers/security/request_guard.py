@@ -76,8 +76,10 @@ class RequestGuard:
     def admit(self, request: RequestInfo) -> None:
         """Implements `Guard`. Also sets `key_name`, `scope` and the RateLimit headers of the request."""
         self._hosts.check(request.header("Host") or "")
+        if self._keys is None and self._limit is None:
+            return
         path = request.path
-        if (self._keys is None and self._limit is None) or path in PROBES:
+        if path in PROBES:
             return
         if self._keys is None or path in PAGES or path.startswith(FOLDERS_OF_PAGES):
             self._count(self._address_limiter, _network_of(request.client_address), request)

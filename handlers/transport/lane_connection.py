@@ -111,8 +111,8 @@ class LaneConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connection_lost(self)
         self._data, self._more = b"", None
-        if self._request is not None:
-            self._record(self._request)
+        if self._request is not None and self._lane.recorder is not None:
+            self._lane.recorder.record(self._request)
 
     # Reading and serving requests
 
@@ -207,16 +207,13 @@ class LaneConnection(asyncio.Protocol):
             self._transport.writelines((response, rest))
         else:
             self._transport.write(response)
-        self._record(request)
-        is_last = self.is_draining or request.head.is_last
-        if is_last or (self._has_eof and not self._data and not self._more):
+        lane = self._lane
+        if lane.recorder is not None:
+            lane.recorder.record(request)
+        if request.head.is_last or lane.in_flight.draining or (self._has_eof and not self._data and not self._more):
             self._close_when_sent()
         elif self._data or self._more:
             self._schedule_read()
-
-    def _record(self, request: PlainRequest) -> None:
-        if self._lane.recorder is not None:
-            self._lane.recorder.record(request)
 
     # Leaving the lane, and closing the connection
 

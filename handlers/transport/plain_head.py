@@ -14,7 +14,7 @@ from msgspec import Struct
 
 MAX_HEAD_BYTES = 4 * 1024
 MAX_CACHED_BYTES = 512
-"""If the header lines of a request have at most this many bytes together, the result of parsing them is cached."""
+"""If a head, or its header lines, have at most this many bytes, the result of parsing them is cached."""
 _MAX_LENGTH_DIGITS = 9
 
 _REQUEST_LINE = re.compile(rb"(GET|POST) (/[A-Za-z0-9/_.~-]*) HTTP/1\.")
@@ -57,20 +57,26 @@ class _Lines(NamedTuple):
 
 def read_plain_head(data: bytes) -> PlainHead | None:
     """The head at the start of `data`. None if this head is incomplete, longer than `MAX_HEAD_BYTES`, or not plain."""
-    found = _REQUEST_LINE.match(data, 0, MAX_HEAD_BYTES)
-    if found is None:
-        return None
-    begin = found.end()
-    end = data.find(_END, begin, MAX_HEAD_BYTES)
+    end = data.find(_END, 0, MAX_HEAD_BYTES)
     if end < 0:
         return None
-    text = data[begin:end]
+    # Only heads of a POST are cached as a whole, because most requests with GET have different paths.
+    is_cached = end <= MAX_CACHED_BYTES and data.startswith(b"POST")
+    return _read_head_again(data[:end]) if is_cached else _read_head(data[:end])
+
+
+def _read_head(head: bytes) -> PlainHead | None:
+    """The head without its last two line breaks. None if it is not plain."""
+    found = _REQUEST_LINE.match(head)
+    if found is None:
+        return None
+    text = head[found.end() :]
     lines = _read_lines_again(text) if len(text) <= MAX_CACHED_BYTES else _read_lines(text)
     if lines is None:
         return None
     method, path = found.groups()
     fields, length, is_last, is_http_1_0 = lines
-    body_start = end + len(_END)
+    body_start = len(head) + len(_END)
     return PlainHead(method.decode(), path.decode(), fields, body_start, body_start + length, is_last, is_http_1_0)
 
 
@@ -96,5 +102,6 @@ def _read_lines(lines: bytes) -> _Lines | None:
     return _Lines(fields, int(length), is_last, is_http_1_0)
 
 
+_read_head_again = functools.lru_cache(maxsize=1_000)(_read_head)
 _read_lines_again = functools.lru_cache(maxsize=1_000)(_read_lines)
-"""`_read_lines` with a cache, because a client usually sends the same headers with each request."""
+"""These functions have a cache, because a client usually sends the same headers with each request."""

@@ -83,12 +83,16 @@ class PlainRequest:
         """The value of the header; None if it is missing. `name` is case-insensitive."""
         return self.head.fields.get(name.lower())
 
-    def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Sends a response with the JSON text `body`, with `headers`, and with the headers that all responses have."""
+    def respond(self, status: int, body: bytes, lines: str = "") -> None:
+        """Sends a response with the JSON text `body`, and with the headers that all responses have.
+
+        `lines` are additional header lines. Each ends with a line break.
+        """
         # Does not call `response_head`, which would take more time than all other work of the lane for a request.
-        own = {**headers, **self.response_headers} if self.response_headers else headers
+        if self.response_headers:
+            lines += header_lines(self.response_headers)
         head = (
-            f"{status_line(status)}{header_lines(own)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"{status_line(status)}{lines}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"Date: {http_date()}\r\nX-Request-Id: {self.request_id}\r\n"
         )
         if self.head.is_last or self._sink.is_draining:

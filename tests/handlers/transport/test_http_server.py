@@ -88,7 +88,7 @@ class PlainPaths:
     def serve(self, request: PlainRequest) -> None:
         self.served.append(request.path)
         if request.path != "/never":
-            request.respond(200, {}, b"x" * (LARGE_BYTES if request.path == "/large" else 1))
+            request.respond(200, b"x" * (LARGE_BYTES if request.path == "/large" else 1))
 
 
 class RunningServer:

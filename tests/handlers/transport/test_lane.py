@@ -372,7 +372,7 @@ async def test_expensive_requests_of_many_clients_do_not_block_the_event_loop() 
             nonlocal now_s
             now_s += MAX_ITERATION_S
             served.append(iterations)
-            request.respond(200, {}, b"{}")
+            request.respond(200, b"{}")
 
     budget = IterationBudget(clock=lambda: now_s)
     server = BoundedHTTPServer(lambda _: None, lane=Lane(Expensive(), InFlightRequests(), budget))
@@ -423,7 +423,7 @@ async def test_a_result_that_comes_after_the_close_is_recorded_without_a_status(
             await turn_of_the_loop()
         closing = asyncio.create_task(server.close_all_connections())
         # `respond` runs when the transport is closing, but before `connection_lost` is called.
-        asyncio.get_running_loop().call_soon(served[0].respond, 200, {}, b"{}")
+        asyncio.get_running_loop().call_soon(served[0].respond, 200, b"{}")
         await closing
     server.stop()
     assert recorded == [None]
