@@ -18,7 +18,7 @@ from handlers.requests.early_response import prepare_early_response
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.exchange import ACCEPTED, Exchange
 from handlers.requests.request_head import RequestHead
-from handlers.transport.connection_stream import lift_body_timeout
+from handlers.transport.connection_stream import lift_body_timeout, set_read_size
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
@@ -75,6 +75,7 @@ class BulkStreamExchange(Exchange):
         self._phase = _Phase.READING
         self._has_whole_body = False
         self._loop = asyncio.get_running_loop()
+        self._read_bytes = 0
         self._idle_since_s: float | None = self._loop.time()
         """When the server began to wait for data, in seconds of the event loop's clock; None while it processes
         data."""
@@ -89,6 +90,7 @@ class BulkStreamExchange(Exchange):
         # Tornado makes an HTTP1Connection for each request, so this does not affect other requests.
         self._connection.params = copy(self._connection.params)
         self._connection.params.chunk_size = CHUNK_BYTES
+        self._read_bytes = set_read_size(self._connection, CHUNK_BYTES)
         lift_body_timeout(self._connection)
         if self._in_flight.draining:
             self.head.drop_expectation()
@@ -187,6 +189,7 @@ class BulkStreamExchange(Exchange):
     def _leave_reading(self, phase: _Phase) -> None:
         self._phase = phase
         self._timer.cancel()
+        set_read_size(self._connection, self._read_bytes)
         self._in_flight.drain_listeners.discard(self)
 
     def _check_stall(self) -> None:

@@ -179,3 +179,15 @@ def lift_body_timeout(connection: HTTPConnection) -> None:
     stream = getattr(connection, "stream", None)
     if isinstance(stream, ConnectionStream):
         stream.lift_body_timeout()
+
+
+def set_read_size(connection: HTTPConnection, size: int) -> int:
+    """Sets how many bytes one system call reads from the socket of `connection`, and returns the previous number.
+
+    Tornado reserves this number of bytes for each call, so it should be large only while a long body is read.
+    """
+    stream = getattr(connection, "stream", None)
+    if not isinstance(stream, ConnectionStream):
+        return size
+    previous, stream.read_chunk_size = stream.read_chunk_size, size
+    return previous
