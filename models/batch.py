@@ -53,8 +53,10 @@ class Batch:
                 first += len(write.orders)
 
 
-def first_outcomes(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def first_outcomes(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """Only the first outcome of each attempt, because a second outcome would count the attempt twice."""
+    if len({outcome.sequence for outcome in outcomes}) == len(outcomes):
+        return outcomes
     first: dict[tuple[int, int], Outcome] = {}
     for outcome in outcomes:
         first.setdefault((outcome.sequence, outcome.claim), outcome)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
-from models.insertion import admit, claimed_order, insert_results, with_rejected
+from models.insertion import admit, claimed_orders, insert_results, with_rejected
 from models.listing import HIGHEST
 from models.order import Status
 from models.sqlite import statements
@@ -63,7 +63,7 @@ def _insert_all(
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:
             return results, None
-        claimed = [claimed_order(order, first + index, transaction.wall_us) for index, order in enumerate(orders)]
+        claimed = claimed_orders(orders, range(first, first + inserted), transaction.wall_us)
     else:
         stored = transaction.find([order.order_id for order in orders])
         new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}

@@ -16,6 +16,9 @@ from workers.observer import ServiceObserver
 from workers.processors.outcomes import NotSentError
 from workers.processors.processor import AttemptRunner
 
+# A constant, because to read a member of an enumeration takes longer than the rest of the loops that use it.
+_COMPLETED = Status.COMPLETED
+
 
 class OpenAttempts:
     """Passes orders to the runner, which makes one attempt at each. Keeps the outcomes until they are recorded.
@@ -146,10 +149,11 @@ class OpenAttempts:
         # Only those that are there now, so that busy threads can't keep the event loop here.
         for _ in range(len(self._reported)):
             orders, outcome, duration_s = self._reported.popleft()
-            running = [order for order in orders if self._is_running(order)]
+            # Without a call of `_is_running` for each order, because there can be thousands of them.
+            running = [order for order in orders if self._running.get(order.sequence) is order]
             for order in running:
                 del self._running[order.sequence]
-            self._outcomes += [outcome or Outcome(order.sequence, order.claims, Status.COMPLETED) for order in running]
+            self._outcomes += [outcome or Outcome(order.sequence, order.claims, _COMPLETED) for order in running]
             self._attempted += running
             if running and duration_s is not None:
                 self._observer.attempts_ended(duration_s, len(running))
