@@ -32,10 +32,19 @@ def parse_orders(texts: Sequence[bytes]) -> Iterator[Sequence[ParsedOrder] | Non
 
 
 def _groups(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for begin in range(0, len(texts), _GROUP_ORDERS):
+        group = texts[begin : begin + _GROUP_ORDERS]
+        if sum(map(len, group)) <= GROUP_BYTES:
+            yield group
+        else:
+            yield from _short_groups(group)
+
+
+def _short_groups(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     group: list[bytes] = []
     size = 0
     for text in texts:
-        if group and (len(group) == _GROUP_ORDERS or size + len(text) > GROUP_BYTES):
+        if group and size + len(text) > GROUP_BYTES:
             yield group
             group, size = [], 0
         group.append(text)
