@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 try:
     import msgspec
@@ -45,7 +44,8 @@ from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.clock import Clock, wall_us
-from models.errors import StartRefusedError, StorageBusyError, StorageUnavailableError
+from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address
+from models.errors import StartRefusedError, StorageError
 from models.store import open_store
 from workers import flags as processing_flags
 from workers.flags import ProcessingSettings
@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     http: HttpSettings
     processing: ProcessingSettings
-    database: Path
+    database: DatabaseAddress
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -80,14 +80,17 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     parser = FlagParser(
         environment,
         prog="server.py",
-        description="An order backend: one process, one SQLite file. A 202 means that the order is on disk.",
+        description="An order backend on a SQLite file or on PostgreSQL. A 202 means that the order is on disk.",
         epilog="Each flag that has a default can also be set by an environment variable, for example --port by "
         "ORDERS_PORT. The flag takes precedence.",
         allow_abbrev=False,
     )
     http_flags.add_flags(parser)
     parser.add_argument(
-        "--database", type=Path, default="orders.db", help="the SQLite file; created if it does not exist"
+        "--database",
+        type=parse_address,
+        default="orders.db",
+        help="the SQLite file, created if it does not exist; or postgresql://USER@HOST:PORT/NAME",
     )
     processing_flags.add_flags(parser)
     parser.add_argument("--new-api-key", type=check_name, metavar="NAME", help="print a new API key and exit")
@@ -105,6 +108,15 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         parser.exit()
     if known.scope is not None:
         parser.error("--scope needs --new-api-key")
+    if (
+        isinstance(known.database, PostgresqlUrl)
+        and known.database.has_password
+        and any(each.partition("=")[0] == "--database" for each in arguments)
+    ):
+        parser.error(
+            "all users of this machine can read a password on the command line: set ORDERS_DATABASE to the URL, or set "
+            "PGPASSWORD, or use a password file"
+        )
     values = vars(known)
     try:
         return Settings(
@@ -252,7 +264,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             finished = runner.run(serve(settings, selected, coroutines, log))
     except StartRefusedError as refusal:
         return _refuse(str(refusal), log)
-    except (StorageBusyError, StorageUnavailableError) as error:
+    except StorageError as error:
         return _refuse(f"{settings.database}: {error}", log)
     # Threads that a user's function started now get `drain_timeout` seconds to end. If attempts were abandoned, all
     # threads get only EXIT_DELAY_S.

@@ -84,6 +84,14 @@ class Clock:
                 return step_us
         return self.step_us
 
+    def steps_by_sequence(self) -> list[tuple[int, int]]:
+        """The value of `step_at` as pairs of a first sequence and the value from this sequence on, in ascending order.
+
+        The first pair begins with 0, which is lower than the sequence of any order.
+        """
+        firsts = [0, *(last_sequence + 1 for last_sequence, _ in self._earlier)]
+        return list(zip(firsts, [*(step_us for _, step_us in self._earlier), self.step_us], strict=True))
+
     def accepted_us(self, sequence: int, created_us: int) -> int:
         """The steady time at which an order was accepted, computed from its sequence and its creation time."""
         return created_us - self.step_at(sequence)

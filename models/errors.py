@@ -70,7 +70,10 @@ class QueueClosedError(Exception):
 
 
 class StorageError(Exception):
-    """The database can't be read or written. `code` is SQLite's name of the error, such as `SQLITE_FULL`."""
+    """The database can't be read or written.
+
+    `code` is SQLite's name of the error, such as `SQLITE_FULL`, or PostgreSQL's code, such as `53100`.
+    """
 
     def __init__(self, text: str = "", *, code: str = "unknown") -> None:
         super().__init__(text)
@@ -95,6 +98,13 @@ class StorageDamagedError(StorageUnavailableError):
     def __init__(self, text: str = "", *, code: str = "unknown", advice: str = "") -> None:
         super().__init__(text, code=code)
         self.advice = advice
+
+
+class CommitUnknownError(StorageError):
+    """The connection to the database broke during a commit, and it is not known whether the commit was made.
+
+    The same request can be sent again: an order that was stored is not stored a second time.
+    """
 
 
 class StartRefusedError(Exception):

@@ -1,24 +1,27 @@
-"""The interface of an order store. `models/sqlite/` implements it.
+"""The interface of an order store. `models/sqlite/` and `models/postgresql/` implement it.
 
 Every method that reads or writes blocks the thread of its caller. Unless its docstring says otherwise, the method runs
-one transaction. If it raises a StorageError, it has changed nothing.
+one transaction. If it raises a StorageError other than CommitUnknownError, it has changed nothing.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from models.clock import Clock
-from models.errors import StorageError
+from models.database_address import DatabaseAddress, PostgresqlUrl
+from models.errors import StartRefusedError, StorageError
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite.files.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
 
+PSYCOPG = "psycopg[binary]==3.3.9"
+"""The optional package that a server on PostgreSQL needs."""
+
 
 class Store(Protocol):
-    """Orders and their totals in one database. Implemented by `models.sqlite.store.SqliteStore`."""
+    """Orders and their totals in one database. Implemented by `SqliteStore` and `PostgresqlStore`."""
 
     @property
     def is_paused(self) -> bool:
@@ -45,6 +48,14 @@ class Store(Protocol):
         due after more than `longest_delay_us` microseconds, the wall clock was probably set back, so the retry becomes
         due now. Returns the number of recorded outcomes. Must be called once, before the first claim. An order whose
         outcome can't be recorded is skipped, as `write` documents.
+        """
+
+    def tend(self) -> bool:
+        """Tells other servers that use the database that this one is alive, and takes over from those that died.
+
+        Must be called about once a second after `recover`, on the thread that writes. Records the outcomes that
+        `recover` got the function for. Returns whether other servers use the database: if so, orders can be ready
+        without a write of this server. A SQLite file has only one server.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -106,16 +117,26 @@ class Store(Protocol):
         """Does work that is best done while nothing is written. Does not wait for locks or delay other threads.
 
         For SQLite, this is a checkpoint: it copies commits from the WAL to the database file. A StorageError means only
-        that the checkpoint failed.
+        that the checkpoint failed. PostgreSQL does such work by itself.
         """
 
     def close(self) -> None:
         """Releases the database for other servers. Must be called last. A second call does nothing."""
 
 
-def open_store(database: Path, *, clock: Clock) -> Store:
-    """Opens the store in the SQLite file `database`, and creates the file if it does not exist.
+def open_store(database: DatabaseAddress, *, clock: Clock) -> Store:
+    """Opens the store in the database, and creates the SQLite file or the PostgreSQL tables if they do not exist.
 
-    If this function raises DatabaseRefusedError, the file is unchanged.
+    If this function raises DatabaseRefusedError, the database is unchanged. Raises StartRefusedError if the package
+    that PostgreSQL needs is not installed.
     """
-    return open_sqlite_store(database, clock=clock)
+    if not isinstance(database, PostgresqlUrl):
+        return open_sqlite_store(database, clock=clock)
+    try:
+        # Imported only here, because a server on a SQLite file does not need psycopg.
+        from models.postgresql.opening import open_postgresql_store
+    except ImportError as error:
+        raise StartRefusedError(
+            f'PostgreSQL needs the package psycopg: run pip install "{PSYCOPG}" ({error})'
+        ) from error
+    return open_postgresql_store(database, clock=clock)

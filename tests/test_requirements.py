@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from handlers.pages import docs
+from models.store import PSYCOPG
 from tests.process import ROOT
 from tests.test_imports import imports_of
 
@@ -13,6 +14,8 @@ PROGRAMS = ("server.py", "handlers", "workers", "models", "load")
 MODULES = {"prometheus-client": "prometheus_client", "python-mimeparse": "mimeparse"}
 """The modules whose names differ from the names of their packages."""
 WITH_PEEWEE = {"playhouse"}
+OPTIONAL = {"psycopg"}
+"""Packages that only a server on PostgreSQL needs. `models/store.py` names the version."""
 ASSETS_ONLY = {"flask-swagger-ui"}
 """Packages that are not imported: `handlers/pages/docs.py` serves their files."""
 PINNED = re.compile(r"([a-z0-9-]+)==[\w.]+(?:; .+)?")
@@ -37,7 +40,13 @@ def imported() -> Iterator[str]:
 def test_the_programs_import_every_package_of_requirements_and_no_other() -> None:
     ours = {Path(program).stem for program in PROGRAMS}
     modules = {MODULES.get(package, package) for package in pinned(ROOT / "requirements.txt") - ASSETS_ONLY}
-    assert set(imported()) - ours - WITH_PEEWEE - sys.stdlib_module_names == modules
+    assert set(imported()) - ours - WITH_PEEWEE - OPTIONAL - sys.stdlib_module_names == modules
+
+
+def test_the_tests_use_the_version_of_psycopg_that_users_are_told_to_install() -> None:
+    lines = (ROOT / "tests" / "requirements.txt").read_text().splitlines()
+    version = PSYCOPG.partition("==")[2]
+    assert {f"psycopg=={version}", f"psycopg-binary=={version}"} <= set(lines)
 
 
 def test_all_assets_of_the_docs_page_are_installed() -> None:

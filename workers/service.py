@@ -40,6 +40,7 @@ from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import LONGEST_DELAY_US, RetryPolicy
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
+from workers.lease_renewal import LeaseRenewal
 from workers.observer import ServiceObserver
 from workers.periodic_tasks import PeriodicTasks
 from workers.processors.claim_gate import ClaimGate, OpenGate
@@ -104,6 +105,7 @@ class OrderService:
             maintenance=self._maintenance,
             clock=clock,
         )
+        self._lease_renewal = LeaseRenewal(self._threads.tends, dispatcher=self._dispatcher)
         self._retrying_selected = asyncio.Lock()
 
     # Life cycle
@@ -118,6 +120,7 @@ class OrderService:
         """Begins to process orders and to report to the observer each second."""
         if self._store.is_paused:
             _log.warning("processing is paused: orders are accepted, but not processed until POST /processing/resume")
+        self._lease_renewal.start()
         self._dispatcher.start()
         await self._periodic.start()
 
@@ -129,6 +132,7 @@ class OrderService:
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
+        self._lease_renewal.stop()
         self._periodic.stop()
         return abandoned
 

@@ -54,6 +54,7 @@ class StoreThreads:
         self.statuses: Batcher[None, StorageStatus] = Batcher(
             self._reader, self._read_statuses, max_waiting=MAX_WAITING
         )
+        self.tends: Batcher[None, bool] = Batcher(self._writer, self._tend, max_waiting=MAX_WAITING)
         # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
@@ -100,6 +101,7 @@ class StoreThreads:
             self.totals,
             self.statuses,
             self.maintenance,
+            self.tends,
         ]
         for batcher in (self.writes, *batchers, self.listings):
             await batcher.close()
@@ -135,6 +137,9 @@ class StoreThreads:
             return self._store.history(order_id)
         except StorageError as error:  # the histories of other orders can be read
             return error
+
+    def _tend(self, requests: Sequence[None]) -> list[bool]:
+        return [self._store.tend()] * len(requests)
 
     def _maintain(self, requests: Sequence[None]) -> list[None]:
         self._store.maintain()

@@ -9,6 +9,7 @@ from handlers.openapi.schemas import COUNT, Schema, properties_of
 from handlers.problems import problem as problems
 from handlers.problems.problem import (
     BAD_REQUEST,
+    COMMIT_UNKNOWN,
     CONFLICT,
     CONTENT_TYPE,
     CROSS_ORIGIN,
@@ -49,7 +50,7 @@ WITH_API_KEYS = (UNAUTHORIZED, FORBIDDEN)
 """Problems of every path that needs a key, if the server has API keys."""
 WITH_LIMIT = (RATE_LIMITED,)
 """Problems of every path that is limited, if the server has a rate limit."""
-STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, STORAGE_DAMAGED, OVERLOADED, STOPPING)
+STORAGE = (STORAGE_BUSY, STORAGE_UNAVAILABLE, STORAGE_DAMAGED, COMMIT_UNKNOWN, OVERLOADED, STOPPING)
 """Problems of every path that reads or writes orders."""
 ACTION = (CROSS_ORIGIN,)
 """Problems of every action (cancel, retry, pause, resume). Pages of other sites are not allowed to send actions."""

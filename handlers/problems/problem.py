@@ -8,6 +8,7 @@ from tornado.web import HTTPError
 from models.errors import (
     MAX_LISTED_ERRORS,
     BacklogFullError,
+    CommitUnknownError,
     InvalidOrderError,
     NotJsonError,
     OrderConflictError,
@@ -56,6 +57,7 @@ INTERNAL_ERROR = ProblemType(500, "internal-error", "Something went wrong here")
 STORAGE_BUSY = ProblemType(503, "storage-busy", "The database is locked by another program")
 STORAGE_UNAVAILABLE = ProblemType(503, "storage-unavailable", "The database can't be used")
 STORAGE_DAMAGED = ProblemType(503, "storage-damaged", "A part of the database is damaged")
+COMMIT_UNKNOWN = ProblemType(503, "commit-unknown", "The connection to the database broke")
 OVERLOADED = ProblemType(503, "overloaded", "Too many requests are waiting")
 STOPPING = ProblemType(503, "stopping", "The server is stopping")
 
@@ -66,6 +68,10 @@ _TEMPORARY: Mapping[type[Exception], tuple[ProblemType, str]] = {
         STORAGE_DAMAGED,
         "Nothing was changed. Trying again does not help until an operator has repaired the database. The log of the "
         "server has details.",
+    ),
+    CommitUnknownError: (
+        COMMIT_UNKNOWN,
+        "It is not known whether the change was made. Send the same request again: an order is not stored twice.",
     ),
     QueueFullError: (OVERLOADED, "Nothing was changed; try again."),
     BacklogFullError: (OVERLOADED, "Too many orders are Pending. Nothing was changed; try again later."),
@@ -113,7 +119,12 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             detail = f"Order {error.order_id} is {error.status}, not {error.needed}."
             return Problem(WRONG_STATUS, detail, members={"order_status": error.status})
         case (
-            StorageBusyError() | StorageUnavailableError() | QueueFullError() | BacklogFullError() | QueueClosedError()
+            StorageBusyError()
+            | StorageUnavailableError()
+            | CommitUnknownError()
+            | QueueFullError()
+            | BacklogFullError()
+            | QueueClosedError()
         ):
             kind, detail = _TEMPORARY[type(error)]
             retry_after_s = REPAIR_RETRY_AFTER_S if kind == STORAGE_DAMAGED else RETRY_AFTER_S

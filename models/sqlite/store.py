@@ -109,6 +109,10 @@ class SqliteStore:
             self._health.note_damage(damage)
         return count
 
+    def tend(self) -> bool:
+        """Does nothing: no other server can use the file."""
+        return False
+
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         self._try_skipped_order()
         inserted = self._transactions.inserted

@@ -56,6 +56,9 @@ class ShorthandStore:
     ) -> int:
         return self._store.recover(outcome_of, longest_delay_us=longest_delay_us)
 
+    def tend(self) -> bool:
+        return self._store.tend()
+
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         return self._store.write(batch, max_pending=max_pending)
 

@@ -1,0 +1,70 @@
+"""Makes all changes of a batch of writes in one transaction. Runs on the thread that opened the transaction."""
+
+from collections.abc import Sequence
+
+from models.batch import Batch
+from models.order import Status
+from models.postgresql.attempts import claim, finish
+from models.postgresql.commands import cancel, retry, retry_selected, set_paused
+from models.postgresql.insertion import Inserted, insert, insert_admitted
+from models.postgresql.transaction import Transaction
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    ClaimedOrders,
+    FinishAndClaim,
+    NewOrder,
+    Outcome,
+    Retry,
+    RetryOrders,
+    SetPaused,
+    WriteResult,
+)
+
+
+def apply_batch(
+    transaction: Transaction, writes: Sequence[AnyWrite], put_back: Sequence[Outcome] = ()
+) -> list[WriteResult]:
+    """Makes the changes in the order that `Store.write` documents. Returns a result for each write.
+
+    Before these changes, records the outcomes `put_back`.
+    """
+    batch = Batch(writes)
+    finishes = batch.of_type(FinishAndClaim)
+    outcomes = [*put_back, *(outcome for write in finishes for outcome in write.outcomes)]
+    add_outcomes = finish(transaction, outcomes)
+    if cancels := batch.of_type(Cancel):
+        batch.set_results(Cancel, cancel(transaction, cancels))
+    if retries := batch.of_type(Retry):
+        batch.set_results(Retry, retry(transaction, retries))
+    if commands := batch.of_type(RetryOrders):
+        batch.set_results(RetryOrders, retry_selected(transaction, commands))
+    if pauses := batch.of_type(SetPaused):
+        batch.set_results(SetPaused, set_paused(transaction, pauses))
+    claimed: ClaimedOrders | None = None
+    if orders := batch.new_orders():
+        most_put_back = sum(outcome.status is Status.PENDING for outcome in outcomes)
+        limit = finishes[0].most if finishes else 0
+        if len(orders) + most_put_back <= transaction.room:
+            # Shares a round trip with the outcomes.
+            results_of = insert(transaction, orders, limit)
+            add_outcomes()
+            insertions, claimed = results_of()
+        else:
+            add_outcomes()
+            insertions, claimed = _insert(transaction, orders, limit)
+        batch.set_insert_results(insertions)
+    else:
+        add_outcomes()
+    claims = []
+    for write in finishes:
+        claims.append(claimed or (claim(transaction, write.limit) if write.limit else ClaimedOrders([])))
+        claimed = None
+    batch.set_results(FinishAndClaim, claims)
+    return batch.results
+
+
+def _insert(transaction: Transaction, orders: Sequence[NewOrder], limit: int) -> Inserted:
+    if len(orders) <= transaction.room:
+        return insert(transaction, orders, limit)()
+    return insert_admitted(transaction, orders, limit)

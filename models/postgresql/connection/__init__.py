@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: their address, their settings, their errors, and retries."""

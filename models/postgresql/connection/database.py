@@ -1,0 +1,178 @@
+"""A Peewee database class that retries transactions and opens broken connections again. Runs on the caller's thread.
+
+Each thread that uses the database has its own connection, and must call `connect()` first.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+import peewee
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from models.database_address import PostgresqlUrl
+from models.postgresql.connection.errors import is_temporary
+from models.postgresql.connection.session import configure, connection_parameters
+
+R = TypeVar("R")
+
+DEADLINE_S = 10.0
+"""How many seconds a call is retried by default."""
+PREPARE_AFTER = 2
+"""A statement is prepared when a connection executes it for this number of times plus one."""
+
+_FIRST_DELAY_S = 0.02
+_MAX_DELAY_S = 0.5
+_SAME_OUTAGE_S = 1.0
+"""A call that begins within this number of seconds after a failure shares the deadline of the call that failed."""
+
+
+class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
+    """A PostgresqlDatabase that retries with exponential backoff and jitter after temporary errors.
+
+    Retries connecting, statements outside `retry`, and the calls of `retry`. Before each try, opens the connection
+    again if it broke. After a thread has retried for `deadline_s` seconds, raises the last error. After that, calls of
+    this thread are not retried until one succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0
+    to 1.
+    """
+
+    def __init__(
+        self,
+        url: PostgresqlUrl,
+        *,
+        deadline_s: float = DEADLINE_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._thread_state = _ThreadState()
+        # Peewee's own references are thread-local, and `close_in_child` runs on one thread.
+        self._connections: set[psycopg.Connection[Any]] = set()
+        # Peewee passes a name that begins with this scheme to libpq as a URL.
+        super().__init__(
+            f"postgresql://{url.url.partition('://')[2]}",
+            autoconnect=False,
+            prefer_psycopg3=True,
+            prepare_threshold=PREPARE_AFTER,
+            **connection_parameters(url),
+        )
+
+    @property
+    def psycopg_connection(self) -> psycopg.Connection[Any]:
+        """The calling thread's connection, in autocommit mode."""
+        return cast(psycopg.Connection[Any], cast(Any, self).connection())
+
+    def retry(self, call: Callable[[], R]) -> R:
+        """Returns the result of `call`, and calls it again after temporary errors. Rolls back if `call` raises.
+
+        `call` must run a whole transaction. The calling thread must have called `connect`.
+        """
+        state = self._thread_state
+        if state.retrying:
+            return call()
+        state.retrying = True
+        try:
+            return self._retry_until_deadline(call)
+        finally:
+            state.retrying = False
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        parent: Any = super()
+        return self.retry(lambda: parent.execute_sql(sql, params))
+
+    def connect(self, reuse_if_open: bool = False) -> Any:
+        self._thread_state.is_used = True
+        return self.retry(lambda: None)
+
+    def close(self) -> Any:
+        self._thread_state.is_used = False
+        return self._close_connection()
+
+    def close_in_child(self) -> None:
+        """Closes the sockets of all connections, without a message to PostgreSQL. For a forked child."""
+        for connection in self._connections:
+            with suppress(OSError, psycopg.Error):
+                os.close(connection.fileno())
+
+    def _connect(self) -> Any:
+        connection = cast(Any, super())._connect()
+        configure(connection)
+        self._connections.add(connection)
+        return connection
+
+    def _retry_until_deadline(self, call: Callable[[], R]) -> R:
+        state, began_s = self._thread_state, self._clock()
+        delay_s = _FIRST_DELAY_S
+        while True:
+            try:
+                self._open_connection()
+                result = call()
+            except (peewee.PeeweeException, psycopg.Error) as error:
+                self._roll_back()
+                if not is_temporary(error):
+                    raise
+                left_s = state.note_failure(began_s, self._clock()) + self._deadline_s - self._clock()
+                if left_s <= 0:
+                    raise
+                self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
+                delay_s = min(delay_s * 2, _MAX_DELAY_S)
+            except BaseException:
+                self._roll_back()
+                raise
+            else:
+                state.failing_since_s = None
+                return result
+
+    def _open_connection(self) -> None:
+        """Opens the thread's connection if it is not open and the thread uses the database."""
+        if not self.is_closed():
+            if not self.psycopg_connection.closed:
+                return
+            self._close_connection()
+        if self._thread_state.is_used:
+            cast(Any, super()).connect()
+
+    def _close_connection(self) -> Any:
+        if not self.is_closed():
+            self._connections.discard(self.psycopg_connection)
+        return super().close()
+
+    def _roll_back(self) -> None:
+        """Ends the transaction that the thread's connection has open. Closes the connection if this fails."""
+        if self.is_closed():
+            return
+        connection = self.psycopg_connection
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            return
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._close_connection()
+
+
+class _ThreadState(threading.local):
+    """For each thread, the time at which its calls began to fail, in monotonic seconds."""
+
+    is_used = False
+    retrying = False
+    failing_since_s: float | None = None
+    last_failure_s = 0.0
+
+    def note_failure(self, began_s: float, now_s: float) -> float:
+        """Records a failure of a call that began at `began_s`. Returns when the first call of this outage began.
+
+        If a call begins within `_SAME_OUTAGE_S` of a failure, it is assumed to fail for the same reason.
+        """
+        if self.failing_since_s is None or began_s - self.last_failure_s > _SAME_OUTAGE_S:
+            self.failing_since_s = began_s
+        self.last_failure_s = now_s
+        return self.failing_since_s

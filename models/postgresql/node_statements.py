@@ -1,0 +1,56 @@
+"""The SQL statements about servers that share the database, and about unknown commits. Constants.
+
+A server is a node here. Its number is never used again. Leases are compared by the database's clock alone.
+"""
+
+REGISTER = """
+WITH new AS (
+    INSERT INTO nodes (node, beat, started, name, schema)
+    VALUES (nextval('node_ids'), clock_timestamp(), clock_timestamp(), %(name)s, %(schema)s) RETURNING node)
+INSERT INTO totals (node) SELECT node FROM new RETURNING node"""
+
+# The first statement of each transaction. It locks the row until the transaction ends, so that no other server takes
+# this one's orders over in the meantime. No row: another server has already done so.
+BEAT = """
+UPDATE nodes SET beat = clock_timestamp() WHERE node = %(node)s
+RETURNING pg_current_xact_id()::text, (SELECT sum(pending)::bigint FROM totals), (SELECT paused FROM meta)"""
+
+# A lease that is renewed only now and then need not survive a crash of the database, so the commit waits for no sync.
+RENEW_LATER = "SET LOCAL synchronous_commit = off"
+
+_EXPIRED = """beat < clock_timestamp() - make_interval(secs => %(lease_s)s) AND node <> %(node)s"""
+
+OTHERS = f"""
+SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FROM nodes WHERE {_EXPIRED})"""
+
+LOCK_EXPIRED = f"SELECT node FROM nodes WHERE {_EXPIRED} ORDER BY node LIMIT 1 FOR UPDATE SKIP LOCKED"
+
+INTERRUPTED = """
+SELECT coalesce(json_agg(json_build_array(sequence, claims, attempts) ORDER BY sequence), '[]')::text
+FROM (SELECT sequence, claims, attempts FROM work WHERE node = %(dead)s ORDER BY sequence LIMIT %(limit)s) AS next"""
+
+_FOLD_TOTALS = """
+WITH gone AS (
+    DELETE FROM totals WHERE node = %(dead)s
+    RETURNING pending, processing, completed, failed, cancelled, processing_us)
+UPDATE totals SET pending = totals.pending + gone.pending, processing = totals.processing + gone.processing,
+    completed = totals.completed + gone.completed, failed = totals.failed + gone.failed,
+    cancelled = totals.cancelled + gone.cancelled, processing_us = totals.processing_us + gone.processing_us
+FROM gone WHERE totals.node = {heir}"""
+FOLD_TOTALS = _FOLD_TOTALS.format(heir="%(node)s")
+FOLD_TOTALS_OF_ALL = _FOLD_TOTALS.format(heir="0")
+
+FORGET = "DELETE FROM nodes WHERE node = %(dead)s"
+
+HAS_WORK = "SELECT EXISTS (SELECT 1 FROM work WHERE node = %(dead)s)"
+
+# Its orders can be taken over at once.
+GIVE_UP = "UPDATE nodes SET beat = '-infinity' WHERE node = %(dead)s"
+
+XACT_STATUS = "SELECT pg_xact_status(%(xid)s::text::xid8)"
+
+END_BACKEND = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE backend_xid = %(xid)s::text::xid8::xid AND datname = current_database() AND pid <> pg_backend_pid()"""
+
+WRITE_TO_DISK = "UPDATE totals SET pending = pending WHERE node = 0"

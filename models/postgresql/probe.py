@@ -1,0 +1,38 @@
+"""Tests whether orders can be written and read, and changes no order. Runs on the caller's thread."""
+
+from models.order import Status
+from models.postgresql import statements
+from models.postgresql.attempts import finish
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.insertion import insert
+from models.postgresql.transaction import Transaction, find_orders
+from models.totals_change import TotalsChange
+from models.writes import NewOrder, Outcome
+
+LOWEST_ID = 0
+"""An id that is lower than the id of any order."""
+
+
+def probe_writes(transaction: Transaction) -> None:
+    """Stores, claims and ends an order with an unused id, and undoes this. The commit writes to disk.
+
+    Each transaction renews the lease of this server, so the commit of this one contains a change.
+    """
+    floor = transaction.floor
+    transaction.execute("SAVEPOINT probe")
+    _, claimed = insert(transaction, [NewOrder(LOWEST_ID, 1, [1], 1)], 1)()
+    if claimed:
+        finish(transaction, [Outcome(order.sequence, 1, Status.COMPLETED) for order in claimed.orders])()
+    transaction.execute("ROLLBACK TO SAVEPOINT probe")
+    transaction.execute("RELEASE SAVEPOINT probe")
+    transaction.change = TotalsChange()
+    transaction.claimed = []
+    transaction.inserted = 0
+    transaction.floor = floor
+
+
+def probe_reads(database: RetryingPostgresqlDatabase) -> None:
+    """Reads the totals, and finds the newest order by its id."""
+    database.execute_sql(statements.TOTALS).fetchone()
+    newest = database.execute_sql(statements.NEWEST_ID).fetchone()
+    find_orders(database.psycopg_connection, [LOWEST_ID, *(newest or ())])

@@ -1,0 +1,224 @@
+"""The store in a PostgreSQL database. Implements `models.store.Store`, which documents the methods.
+
+Every method runs on the caller's thread and uses that thread's connection.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from models.clock import Clock
+from models.errors import StorageError
+from models.health import StorageHealth, StorageStatus, Work
+from models.history import whole_history
+from models.listing import HIGHEST, Listing, Page
+from models.order import Attempt, AttemptRecord, Order, Totals
+from models.postgresql import node_statements, statements
+from models.postgresql.batch import apply_batch
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.connection.errors import storage_errors
+from models.postgresql.database_time import DatabaseTime
+from models.postgresql.lease import LEASE_S, Lease
+from models.postgresql.listing import list_orders
+from models.postgresql.probe import probe_reads, probe_writes
+from models.postgresql.takeover import take_over
+from models.postgresql.transaction import Transaction, find_orders
+from models.postgresql.transactions import MAX_MADE_READY, Transactions
+from models.wire import decode_history, decode_numbers
+from models.writes import AnyWrite, Outcome, WriteResult
+
+R = TypeVar("R")
+
+_TotalsColumns = tuple[int, int, int, int, int, int, bool, str | None]
+"""A count for each status, processing_us, whether processing is paused, and the oldest Pending order as JSON."""
+
+RENEW_AFTER_S = 0.5
+"""`tend` renews the lease only if no transaction has done so for this number of seconds."""
+_ADVICE = "; to check the database: pg_amcheck"
+
+_log = logging.getLogger("orders")
+
+
+class PostgresqlStore:
+    """A Store in `database`.
+
+    Each claim begins by making at most `max_made_ready` due retries ready. If another server has not renewed its lease
+    for `lease_s` seconds, this store takes its orders over. `monotonic` returns monotonic seconds. `read_database_us`
+    replaces the database's clock.
+    """
+
+    def __init__(
+        self,
+        database: RetryingPostgresqlDatabase,
+        *,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        lease_s: float = LEASE_S,
+        max_made_ready: int = MAX_MADE_READY,
+        read_database_us: Callable[[], int] | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._time = DatabaseTime(clock)
+        self._lease = Lease(lease_s=lease_s, clock=monotonic)
+        self._transactions = Transactions(
+            database,
+            clock=clock,
+            database_time=self._time,
+            lease=self._lease,
+            max_made_ready=max_made_ready,
+            read_database_us=read_database_us,
+        )
+        self._health = StorageHealth(advice=_ADVICE)
+        self._outcome_of: Callable[[Attempt], Outcome] | None = None
+        self._writing_thread: int | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        return self._transactions.is_paused
+
+    def is_up(self, work: Work) -> bool:
+        return self._health.is_up(work)
+
+    def connect(self) -> None:
+        with storage_errors():
+            self._database.connect()
+
+    def disconnect(self) -> None:
+        if threading.get_ident() == self._writing_thread:
+            # If this fails, the lease expires by itself.
+            with contextlib.suppress(StorageError):
+                self._transactions.leave()
+        self._database.close()
+
+    def close(self) -> None:
+        """Does nothing: other servers can use the database at any time."""
+
+    def close_in_child(self) -> None:
+        self._database.close_in_child()
+
+    def maintain(self) -> None:
+        """Does nothing: PostgreSQL does its own maintenance."""
+
+    def recover(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int = HIGHEST) -> int:
+        self._outcome_of = outcome_of
+        self._writing_thread = threading.get_ident()
+
+        def bring_forward(transaction: Transaction) -> None:
+            now_us = transaction.database_us
+            transaction.execute(
+                statements.BRING_FORWARD, database_us=now_us, latest_us=min(now_us + longest_delay_us, HIGHEST)
+            )
+
+        self._transactions.run(bring_forward)
+        return self._take_over()
+
+    def tend(self) -> bool:
+        if self._lease.renewed_before_s >= RENEW_AFTER_S:
+            self._transactions.renew()
+        # Other servers can have made orders Pending.
+        self._transactions.floor = 0
+        parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
+        with storage_errors():
+            found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
+        has_others, has_expired = found
+        if has_expired and (count := self._take_over()):
+            _log.info("took over %d attempts of servers whose lease has expired", count)
+        return bool(has_others)
+
+    def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
+        inserted = self._transactions.inserted
+        put_back = self._transactions.lost_claims.copy()
+        try:
+            results = self._transactions.run(
+                lambda transaction: apply_batch(transaction, batch, put_back), max_pending=max_pending
+            )
+        except StorageError as error:
+            self._health.note_failure(Work.WRITES, error)
+            raise
+        del self._transactions.lost_claims[: len(put_back)]
+        # A batch without new orders possibly changes nothing, so it does not prove that writes work again.
+        if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
+            self._health.note_success(Work.WRITES)
+        return results
+
+    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+        found = self._read(
+            lambda: {order.order_id: order for order in find_orders(self._database.psycopg_connection, order_ids)}
+        )
+        orders = map(found.get, order_ids)
+        return [order and self._with_wall_time(order) for order in orders]
+
+    def list_orders(self, listing: Listing) -> Page:
+        page = self._read(lambda: list_orders(self._database, listing))
+        return Page([self._with_wall_time(order) for order in page.orders], page.before)
+
+    def history(self, order_id: int) -> list[AttemptRecord] | None:
+        found = self._read(lambda: self._database.execute_sql(statements.HISTORY, {"order_id": order_id}).fetchone())
+        return None if found is None else whole_history(*decode_history(found[0]))
+
+    def totals(self) -> Totals:
+        found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS).fetchone())
+        is_paused, oldest = found[6:]
+        oldest_us = None if oldest is None else self._clock.accepted_us(*decode_numbers(oldest))
+        return Totals(*found[:6], oldest_us, is_paused)
+
+    def probe(self, work: Work) -> None:
+        try:
+            if work is Work.WRITES:
+                self._transactions.run(probe_writes)
+            else:
+                with storage_errors():
+                    self._database.retry(lambda: probe_reads(self._database))
+        except StorageError as error:
+            self._health.note_failure(work, error)
+            raise
+        self._health.note_success(work)
+
+    def status(self) -> StorageStatus:
+        size: int | None = None
+        if self._health.is_up(Work.READS):
+            with contextlib.suppress(StorageError):
+                [size] = self._read(lambda: self._database.execute_sql(statements.SIZE).fetchone())
+        return StorageStatus(
+            up={work: self._health.is_up(work) for work in Work},
+            errors=self._health.errors(),
+            database_bytes=size,
+            wal_bytes=None,
+            free_bytes=None,
+        )
+
+    def _take_over(self) -> int:
+        """Ends the attempts of all servers whose lease has expired. Returns how many attempts it ended."""
+        outcome_of = self._outcome_of
+        if outcome_of is None:
+            return 0
+        count = 0
+        while taken_over := self._transactions.run(
+            lambda transaction: take_over(transaction, outcome_of, expiry_s=self._lease.expiry_s)
+        ):
+            count += taken_over.attempts
+        return count
+
+    def _read(self, read: Callable[[], R]) -> R:
+        """The result of `read`, which is tried again on a new connection if the connection breaks."""
+        try:
+            with storage_errors():
+                result = self._database.retry(read)
+        except StorageError as error:
+            self._health.note_failure(Work.READS, error)
+            raise
+        if not self._health.is_up(Work.READS):
+            self._health.note_success(Work.READS)
+        return result
+
+    def _with_wall_time(self, order: Order) -> Order:
+        """The same order with its due time in wall clock time, not in the time of the database's clock."""
+        if order.due_us is None:
+            return order
+        return replace(order, due_us=self._time.steady(order.due_us) + self._clock.read_step())

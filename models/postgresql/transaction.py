@@ -1,0 +1,107 @@
+"""What the steps of a write transaction share. Runs on the thread that opened the transaction.
+
+The steps are the functions of `insertion.py`, `attempts.py`, `commands.py` and `takeover.py`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import psycopg
+from msgspec import structs
+
+from models.clock import Clock
+from models.order import Order
+from models.postgresql import statements
+from models.postgresql.database_time import DatabaseTime
+from models.totals_change import TotalsChange
+from models.wire import decode_orders
+
+Connection = psycopg.Connection[Any]
+Cursor = psycopg.Cursor[Any]
+
+
+class Transaction:
+    """What the steps of a transaction share.
+
+    The connection is in pipeline mode: a statement is only sent when the result of a later statement is fetched, so
+    many statements share one round trip (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html). All steps use
+    the same current time: `now_us` is steady time (`models/clock.py`), `wall_us` is wall clock time, and `database_us`
+    is time of the database's clock. `node` is the number of this server. The transaction can increase the number of
+    Pending orders by at most `max_added`. Any further new order is rejected. Each claim begins by making at most
+    `max_made_ready` due retries ready. `floor` is the lowest sequence that can be ready.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        clock: Clock,
+        database_time: DatabaseTime,
+        node: int,
+        floor: int,
+        max_added: int,
+        max_made_ready: int,
+    ) -> None:
+        self.connection = connection
+        self.database_time = database_time
+        self.now_us = clock()
+        self.wall_us = self.now_us + clock.step_us
+        self.database_us = database_time.of(self.now_us)
+        self.node = node
+        self.floor = floor
+        self.max_made_ready = max_made_ready
+        self._max_added = max_added
+        self.is_paused: bool | None = None
+        """Whether processing is paused. None if the steps so far have neither read nor changed this."""
+        self.change = TotalsChange()
+        """What the steps so far add to the totals. Each step adds its own changes."""
+        self.claimed: list[Order] = []
+        """The orders that this transaction has claimed so far."""
+        self.inserted = 0
+        """How many new orders this transaction has stored so far."""
+        firsts, steps = zip(*clock.steps_by_sequence(), strict=True)
+        self.own_time = {"now_us": self.now_us, "bounds": array(firsts), "steps": array(steps)}
+        """The parameters of statements that record a time for each order, which the steps of the wall clock change."""
+
+    @property
+    def room(self) -> int:
+        """How many more new orders can be stored in this transaction."""
+        return max(0, self._max_added - self.change.pending)
+
+    def execute(self, statement: str, **parameters: object) -> Cursor:
+        """Executes the statement when the result of this or of a later statement is fetched."""
+        return self.connection.execute(statement, parameters)
+
+    def find(self, order_ids: Iterable[int]) -> dict[int, Order]:
+        """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""
+        found = find_orders(self.connection, order_ids)
+        return {order.order_id: self.database_time.with_steady_due_time(order) for order in found}
+
+    def is_due(self, database_us: int | None) -> bool:
+        """Whether a time of the database's clock is now or in the past; false for None."""
+        return database_us is not None and database_us <= self.database_us
+
+    def next_claim_us(self, database_us: int | None) -> int | None:
+        """The value of `ClaimedOrders.next_due_us` if the next retry is due at this time of the database's clock."""
+        return None if database_us is None else self.database_time.steady(database_us)
+
+    def write_totals(self) -> None:
+        """The last step: adds the changes of all steps to the totals."""
+        if self.change != TotalsChange():
+            self.execute(statements.ADD_TO_TOTALS, node=self.node, **structs.asdict(self.change))
+
+
+def find_orders(connection: Connection, order_ids: Iterable[int]) -> list[Order]:
+    """The stored orders with these ids. Their due times are times of the database's clock."""
+    [found] = one_row(connection.execute(statements.FIND, {"order_ids": array(order_ids)}))
+    return decode_orders(found)
+
+
+def array(numbers: Iterable[int]) -> str:
+    """The numbers as a PostgreSQL array: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT"""
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
+def one_row(cursor: Cursor) -> Sequence[Any]:
+    """The only row of the result."""
+    return cast(Sequence[Any], cursor.fetchone())

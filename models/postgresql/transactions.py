@@ -1,0 +1,238 @@
+"""Runs the write transactions of a store, on the thread that writes."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import psycopg
+
+from models.clock import Clock
+from models.errors import CommitUnknownError, StorageError
+from models.listing import HIGHEST
+from models.order import Order, Status
+from models.postgresql import node_statements, statements
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.connection.errors import StillRunningError, storage_errors
+from models.postgresql.database_time import DatabaseTime
+from models.postgresql.lease import Lease
+from models.postgresql.takeover import leave
+from models.postgresql.transaction import Connection, Transaction, one_row
+from models.writes import Outcome
+
+R = TypeVar("R")
+
+MAX_MADE_READY = 1_000
+"""How many due retries one claim makes ready by default. This limits the duration of a commit."""
+
+_clock_log = logging.getLogger("orders.clock")
+_log = logging.getLogger("orders.storage")
+
+
+class Transactions:
+    """Runs write transactions on one thread. Each renews the lease of this server, and ends if the lease was lost.
+
+    Also records each step of the wall clock, which means that somebody has set the clock: see `models/clock.py`.
+    """
+
+    def __init__(
+        self,
+        database: RetryingPostgresqlDatabase,
+        *,
+        clock: Clock,
+        database_time: DatabaseTime,
+        lease: Lease,
+        max_made_ready: int,
+        read_database_us: Callable[[], int] | None = None,
+    ) -> None:
+        self.database = database
+        self.lease = lease
+        self._clock = clock
+        self._database_time = database_time
+        self._max_made_ready = max_made_ready
+        self._read_database_us = read_database_us
+        self._noted_step_us = 0
+        self.floor = 0
+        """The lowest sequence that can be ready."""
+        self.lost_claims: list[Outcome] = []
+        """Outcomes that make orders Pending again. A commit whose result is not known has possibly claimed them."""
+        self.pending = 0
+        """How many orders were Pending after the latest transaction."""
+        self.is_paused = False
+        """Whether processing was paused after the latest transaction."""
+        self.inserted = 0
+        """How many new orders the transactions have stored."""
+
+    def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
+        """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
+
+        A new order is not stored if it would make more than `max_pending` orders Pending. None means no limit. Calls
+        `work` again if the transaction must be repeated.
+        """
+        commit: _Commit[R] = _Commit()
+        try:
+            with storage_errors():
+                self.database.retry(lambda: self._run_once(work, max_pending, commit))
+        except StorageError as error:
+            if not commit.unknown_xid:
+                raise
+            self.lost_claims += [Outcome(each.sequence, each.claims, Status.PENDING) for each in commit.claimed]
+            raise CommitUnknownError(f"the result of a commit is not known: {error}", code=error.code) from error
+        return commit.result
+
+    def renew(self) -> None:
+        """Renews the lease of this server. Raises a StorageError."""
+        with storage_errors():
+            is_ours = self.lease.is_registered and self.database.retry(self._renew_once)
+        if is_ours:
+            self.lease.note_renewal()
+        else:
+            self.run(lambda _: None)
+
+    def leave(self) -> None:
+        """Gives up the lease of this server, if it has one. Raises a StorageError."""
+        if not self.lease.is_registered:
+            return
+        with storage_errors():
+            self.database.retry(lambda: leave(self.database.psycopg_connection, self.lease.node))
+        self.lease.forget()
+
+    def _run_once(self, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]") -> None:
+        connection = self.database.psycopg_connection
+        if commit.unknown_xid and _was_committed(connection, commit):
+            self._note(commit)
+            return
+        commit.unknown_xid = None
+        self._record_step(connection)
+        if not self.lease.is_registered:
+            self._register(connection)
+        try:
+            self._commit(connection, work, max_pending, commit)
+        except _LeaseLostError:
+            _log.warning("another server has taken over the orders of this one, because its lease had expired")
+            connection.execute("ROLLBACK")
+            self.lease.forget()
+            self.floor = 0
+            self._run_once(work, max_pending, commit)
+        except psycopg.Error:
+            if not connection.closed:
+                commit.unknown_xid = None  # PostgreSQL has answered with an error, so nothing was committed
+            raise
+        else:
+            self._note(commit)
+
+    def _commit(
+        self, connection: Connection, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]"
+    ) -> None:
+        """Runs `work` in one transaction. Raises _LeaseLostError if another server has taken this one's orders over."""
+        transaction = Transaction(
+            connection,
+            clock=self._clock,
+            database_time=self._database_time,
+            node=self.lease.node,
+            floor=self.floor,
+            max_added=HIGHEST if max_pending is None else max_pending - self.pending,
+            max_made_ready=self._max_made_ready,
+        )
+        with connection.pipeline() as pipeline:
+            connection.execute("BEGIN")
+            beat = transaction.execute(node_statements.BEAT, node=transaction.node)
+            commit.result = work(transaction)
+            renewed = beat.fetchone()
+            if renewed is None:
+                raise _LeaseLostError
+            commit.transaction = transaction
+            commit.pending_before, commit.was_paused = renewed[1:]
+            # All results are known, so if the answer to COMMIT does not arrive, only one question is left.
+            commit.unknown_xid = renewed[0]
+            transaction.write_totals()
+            connection.execute("COMMIT")
+            pipeline.sync()
+        commit.unknown_xid = None
+
+    def _note(self, commit: "_Commit[R]") -> None:
+        """Remembers what a committed transaction has changed."""
+        transaction = commit.transaction
+        self.lease.note_renewal()
+        self.floor = transaction.floor
+        self.pending = commit.pending_before + transaction.change.pending
+        self.is_paused = commit.was_paused if transaction.is_paused is None else transaction.is_paused
+        self.inserted += transaction.inserted
+        change_s = (self._clock.step_us - self._noted_step_us) / 1_000_000
+        if change_s:
+            self._noted_step_us = self._clock.step_us
+            where = "forward" if change_s > 0 else "back"
+            _clock_log.warning(
+                "the wall clock was set %s by %.1f s: retries are still made when due", where, abs(change_s)
+            )
+
+    def _register(self, connection: Connection) -> None:
+        def read_us() -> int:
+            [database_us] = one_row(connection.execute(statements.DATABASE_US))
+            return int(database_us)
+
+        if not self._database_time.is_measured:
+            self._database_time.measure(self._read_database_us or read_us)
+        self.lease.register(connection)
+
+    def _renew_once(self) -> bool:
+        connection = self.database.psycopg_connection
+        with connection.pipeline() as pipeline:
+            connection.execute("BEGIN")
+            connection.execute(node_statements.RENEW_LATER)
+            renewed = connection.execute(node_statements.BEAT, {"node": self.lease.node}).fetchone()
+            connection.execute("COMMIT")
+            pipeline.sync()
+        return renewed is not None
+
+    def _record_step(self, connection: Connection) -> None:
+        """Records a step of the wall clock, with the last order that was stored before the step."""
+        step_us = self._clock.read_step()
+        if step_us == self._clock.step_us:
+            return
+        [last_sequence] = one_row(connection.execute(statements.LAST_SEQUENCE))
+        self._clock.record_step(step_us, last_sequence=last_sequence)
+
+
+class _LeaseLostError(Exception):
+    """This server has no row in `nodes` any more, because another server has taken its orders over."""
+
+
+class _Commit(Generic[R]):
+    """A transaction that is being committed. `unknown_xid` is its id while it is not known whether it is committed."""
+
+    result: R
+    transaction: Transaction
+    pending_before = 0
+    was_paused = False
+
+    def __init__(self) -> None:
+        self.unknown_xid: str | None = None
+        self.is_waited_for = False
+
+    @property
+    def claimed(self) -> Sequence[Order]:
+        """The orders that the transaction claimed."""
+        return self.transaction.claimed
+
+
+def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
+    """Whether a transaction was committed whose connection broke before PostgreSQL answered.
+
+    Raises StillRunningError if PostgreSQL has not ended the transaction yet.
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+    """
+    parameters = {"xid": commit.unknown_xid}
+    try:
+        [status] = one_row(connection.execute(node_statements.XACT_STATUS, parameters))
+    except psycopg.errors.InvalidParameterValue:
+        return False  # the id is in the future: a standby has become the primary and never got the transaction
+    if status == "in progress":
+        if commit.is_waited_for:
+            connection.execute(node_statements.END_BACKEND, parameters)
+        commit.is_waited_for = True
+        raise StillRunningError("PostgreSQL has not ended the transaction of a broken connection yet")
+    if status != "committed":
+        return False
+    # The commit possibly did not wait for a synchronous standby. This one does, and includes all earlier commits.
+    connection.execute(node_statements.WRITE_TO_DISK)
+    return True
