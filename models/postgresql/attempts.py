@@ -3,13 +3,14 @@
 Runs on the thread that opened the transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 from models.batch import first_outcomes
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Order, Status
 from models.postgresql import statements
-from models.postgresql.transaction import Transaction, array, one_row
+from models.postgresql.transaction import Cursor, Transaction, array, one_row
 from models.wire import decode_orders, encode_outcomes
 from models.writes import ClaimedOrders, Outcome
 
@@ -21,38 +22,60 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome], *, node: int |
     results of the statements are needed: it adds them to the changes of the totals.
     """
     parameters = {"node": transaction.node if node is None else node, **transaction.own_time}
-    first = first_outcomes(outcomes)
-    completed = [each for each in first if each.status is Status.COMPLETED]
-    others = [each for each in first if each.status is not Status.COMPLETED]
-    completion = end = None
-    if completed:
-        completion = transaction.execute(
-            statements.COMPLETE,
-            sequences=array(each.sequence for each in completed),
-            claims=array(each.claim for each in completed),
-            **parameters,
-        )
-    if others:
-        stored = [transaction.database_time.with_database_due_time(each.with_storable_error()) for each in others]
-        end = transaction.execute(statements.END, outcomes=encode_outcomes(stored), **parameters)
-        if old := [each.sequence for each in others if each.ending and each.claim > MAX_RECORDED_ATTEMPTS]:
-            transaction.execute(statements.DELETE_OLD_ATTEMPTS, sequences=array(old))
-        transaction.floor = 0
+    completions: list[Cursor] = []
+    ends: list[Cursor] = []
+    for group in _with_different_sequences(first_outcomes(outcomes)):
+        if completed := [each for each in group if each.status is Status.COMPLETED]:
+            completions.append(transaction.execute(statements.COMPLETE, **_keys(completed), **parameters))
+        if others := [each for each in group if each.status is not Status.COMPLETED]:
+            ends.append(_end(transaction, others, parameters))
 
     def add_results() -> None:
         change = transaction.change
-        if completion:
-            count, processing_us = one_row(completion)
+        for cursor in completions:
+            count, processing_us = one_row(cursor)
             change.completed += count
             change.processing -= count
             change.processing_us += processing_us
-        if end:
-            failed, pending = one_row(end)
+        for cursor in ends:
+            failed, pending = one_row(cursor)
             change.failed += failed
             change.pending += pending
             change.processing -= failed + pending
 
     return add_results
+
+
+def _end(transaction: Transaction, outcomes: Sequence[Outcome], parameters: Mapping[str, object]) -> Cursor:
+    """Records outcomes of attempts that did not complete their order."""
+    # These orders can be claimed again, although their sequences are lower than those of orders that were claimed.
+    transaction.floor = 0
+    storable = [transaction.database_time.with_database_due_time(each.with_storable_error()) for each in outcomes]
+    cursor = transaction.execute(statements.END, outcomes=encode_outcomes(storable), **_keys(outcomes), **parameters)
+    if old := [each.sequence for each in outcomes if each.ending and each.claim > MAX_RECORDED_ATTEMPTS]:
+        transaction.execute(statements.DELETE_OLD_ATTEMPTS, sequences=array(old))
+    return cursor
+
+
+def _keys(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """The parameters that find the rows of these attempts."""
+    return {
+        "sequences": array(each.sequence for each in outcomes),
+        "claims": array(each.claim for each in outcomes),
+    }
+
+
+def _with_different_sequences(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """The outcomes in groups in which each sequence occurs once, sorted by sequence. Nearly always one group."""
+    groups: list[dict[int, Outcome]] = []
+    for outcome in outcomes:
+        for group in groups:
+            if outcome.sequence not in group:
+                group[outcome.sequence] = outcome
+                break
+        else:
+            groups.append({outcome.sequence: outcome})
+    return [sorted(group.values(), key=attrgetter("sequence")) for group in groups]
 
 
 def claim(transaction: Transaction, limit: int) -> ClaimedOrders:

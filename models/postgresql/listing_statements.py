@@ -1,6 +1,6 @@
 """The SQL statements that list orders. Constants and pure functions."""
 
-from models.postgresql.statements import JOINED, READY, STORED_ORDER
+from models.postgresql.statements import ITS_ORDER, JOINED, READY, STORED_ORDER
 
 # The partial indexes that contain the orders of each status. A Pending order is in one of two indexes.
 _PLACES = {
@@ -30,12 +30,14 @@ def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
     return f"""
 SELECT coalesce(json_agg({STORED_ORDER} ORDER BY orders.sequence DESC), '[]')::text
 FROM (SELECT sequence FROM ({found}) AS found {_NEWEST}) AS newest
-JOIN orders ON orders.sequence = newest.sequence {JOINED}"""
+{ITS_ORDER.format(table="newest")} {JOINED}"""
 
 
 def _in_table(table: str, place: str, filters: str) -> str:
     """Selects the sequences of orders in this table, newest first."""
     if not filters:
         return f"SELECT sequence FROM {table} WHERE {place} AND sequence < %(before)s {_NEWEST}"
-    return f"""SELECT {table}.sequence FROM {table} JOIN orders ON orders.sequence = {table}.sequence
-        WHERE {place} AND {table}.sequence < %(before)s{filters} ORDER BY {table}.sequence DESC LIMIT %(limit)s"""
+    return f"""SELECT listed.sequence FROM (
+        SELECT sequence FROM {table} WHERE {place} AND sequence < %(before)s ORDER BY sequence DESC) AS listed
+        CROSS JOIN LATERAL (SELECT FROM orders WHERE orders.sequence = listed.sequence{filters} OFFSET 0) AS matching
+        ORDER BY listed.sequence DESC LIMIT %(limit)s"""

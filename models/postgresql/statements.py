@@ -4,6 +4,11 @@ A batch is one parameter, JSON or an array, and a result is one row, with JSON f
 Parts of a statement (WITH) all see the tables as they were before the statement:
 https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
 
+A connection plans each statement once, perhaps while a table is empty, and must not read all of the table later.
+So no statement leaves the order of a join to PostgreSQL. Rows are either found by `sequence = ANY (array)`, or by a
+subquery with LATERAL for each row of another table; OFFSET 0 prevents that the subquery becomes a join:
+https://www.postgresql.org/docs/current/queries-table-expressions.html#QUERIES-LATERAL
+
 A row of `work` without `node` and `due_us` is ready. A row with `due_us` waits; when that time has passed, MAKE_READY
 sets `due_us` to NULL.
 """
@@ -16,14 +21,16 @@ _STATUS = """CASE WHEN work.sequence IS NULL THEN
 STORED_ORDER = f"""json_build_array(orders.sequence, order_id, user_id, item_ids::json, total_amount, metadata,
     {_STATUS}, coalesce(work.attempts, ends.attempts), coalesce(work.claims, ends.claims),
     coalesce(work.error, ends.error), orders.created_us, ends.processed_us, work.due_us, trace_headers)"""
-JOINED = "LEFT JOIN work ON work.sequence = orders.sequence LEFT JOIN ends ON ends.sequence = orders.sequence"
+JOINED = """LEFT JOIN LATERAL (SELECT * FROM work WHERE work.sequence = orders.sequence OFFSET 0) AS work ON true
+LEFT JOIN LATERAL (SELECT * FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ends ON true"""
+ITS_ORDER = "CROSS JOIN LATERAL (SELECT * FROM orders WHERE orders.sequence = {table}.sequence OFFSET 0) AS orders"
 READY = "node IS NULL AND due_us IS NULL"
 _NEXT_DUE = "(SELECT min(due_us) FROM work WHERE due_us IS NOT NULL)"
 _IS_DUE = "EXISTS (SELECT 1 FROM work WHERE due_us <= %(database_us)s)"
 _PAUSED = "(SELECT paused FROM meta)"
 # The time that must be recorded for a change of an order: its creation time plus the time that has really passed since
 # then. `steps` has the steps of the wall clock, and `bounds` the first sequence after each step (see models/clock.py).
-_OWN_US = "(%(now_us)s + (%(steps)s::bigint[])[width_bucket({sequence}, %(bounds)s::bigint[])])"
+_OWN_US = "(%(now_us)s + (%(steps)s::bigint[])[width_bucket(sequence, %(bounds)s::bigint[])])"
 
 FIND = f"""
 SELECT coalesce(json_agg({STORED_ORDER}), '[]')::text FROM orders {JOINED}
@@ -64,7 +71,7 @@ WITH due AS MATERIALIZED (
     SELECT sequence FROM work WHERE due_us IS NOT NULL AND due_us <= %(database_us)s
     ORDER BY due_us, sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
 ready AS (
-    UPDATE work SET due_us = NULL FROM due WHERE work.sequence = due.sequence RETURNING 1)
+    UPDATE work SET due_us = NULL WHERE sequence = ANY (ARRAY(SELECT sequence FROM due)) RETURNING 1)
 SELECT count(*) FROM ready"""
 
 # `floor` is the lowest sequence that can be ready. It spares reading the index entries of orders that were claimed
@@ -75,65 +82,56 @@ WITH next AS MATERIALIZED (
     WHERE {READY} AND sequence >= %(floor)s AND NOT {_PAUSED} AND (%(even_if_due)s OR NOT {_IS_DUE})
     ORDER BY sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
 claimed AS (
-    UPDATE work SET node = %(node)s, attempts = attempts + 1, claims = claims + 1,
-        claimed_us = {_OWN_US.format(sequence="work.sequence")}
-    FROM next WHERE work.sequence = next.sequence
-    RETURNING work.sequence, work.attempts, work.claims, work.error)
+    UPDATE work SET node = %(node)s, attempts = attempts + 1, claims = claims + 1, claimed_us = {_OWN_US}
+    WHERE sequence = ANY (ARRAY(SELECT sequence FROM next))
+    RETURNING sequence, attempts, claims, error)
 SELECT coalesce(json_agg(json_build_array(orders.sequence, order_id, user_id, item_ids::json, total_amount, metadata,
     'Processing', attempts, claims, error, created_us, NULL, NULL, trace_headers) ORDER BY orders.sequence),
     '[]')::text, {_NEXT_DUE}, {_PAUSED}
-FROM claimed JOIN orders ON orders.sequence = claimed.sequence"""
+FROM claimed {ITS_ORDER.format(table="claimed")}"""
 
 # The claim and the node are a fencing token: an outcome applies only if its claim is the latest one, and if the order
-# is still being processed by the server that claimed it.
-_RUNNING = "work.sequence = outcome.sequence AND work.claims = outcome.claim AND work.node = %(node)s"
+# is still being processed by the server that claimed it. `sequences` must be sorted, and without repetition: the claim
+# of the outcome for a row is then found by binary search.
+_PLACE = "width_bucket(sequence, %(sequences)s::bigint[])"
+_RUNNING = f"""sequence = ANY (%(sequences)s::bigint[]) AND claims = (%(claims)s::integer[])[{_PLACE}]
+    AND coalesce(node, 0) = %(node)s"""
 
 COMPLETE = f"""
-WITH outcome AS MATERIALIZED (
-    SELECT * FROM unnest(%(sequences)s::bigint[], %(claims)s::integer[]) AS element(sequence, claim)),
-gone AS (
-    DELETE FROM work USING outcome WHERE {_RUNNING}
-    RETURNING work.sequence, created_us, claimed_us, attempts, claims,
-        greatest({_OWN_US.format(sequence="work.sequence")}, created_us) AS processed_us),
+WITH gone AS (
+    DELETE FROM work WHERE {_RUNNING}
+    RETURNING sequence, created_us, claimed_us, attempts, claims, greatest({_OWN_US}, created_us) AS processed_us),
 ended AS (
     INSERT INTO ends (sequence, processed_us, claimed_us, attempts, claims, status)
     SELECT sequence, processed_us, claimed_us, attempts, claims, 'c' FROM gone)
 SELECT count(*), coalesce(sum(processed_us - created_us), 0)::bigint FROM gone"""
 
 # If the outcome has no `due_us`, the order gets the same error and attempts as before the attempt.
+_OUTCOME = f"(%(outcomes)s::jsonb->({_PLACE} - 1))"
 END = f"""
-WITH outcome AS MATERIALIZED (
-    SELECT (v->>0)::bigint AS sequence, (v->>1)::integer AS claim, v->>2 AS status, v->>3 AS error,
-        (v->>4)::bigint AS due_us, v->>5 AS ending, (v->>6)::boolean AS counts
-    FROM jsonb_array_elements(%(outcomes)s::jsonb) AS element(v)),
+WITH attempt AS MATERIALIZED (
+    SELECT sequence, created_us, claimed_us, attempts, claims, {_OUTCOME} AS outcome FROM work WHERE {_RUNNING}),
 recorded AS (
     INSERT INTO attempts (sequence, claim, number, started_us, ended_us, ending, error)
-    SELECT work.sequence, work.claims, work.attempts, work.claimed_us,
-        greatest({_OWN_US.format(sequence="work.sequence")}, work.claimed_us), outcome.ending, outcome.error
-    FROM outcome JOIN work ON {_RUNNING} WHERE outcome.ending IS NOT NULL),
+    SELECT sequence, claims, attempts, claimed_us, greatest({_OWN_US}, claimed_us), outcome->>5, outcome->>3
+    FROM attempt WHERE outcome->>5 IS NOT NULL),
 gone AS (
-    DELETE FROM work USING outcome WHERE {_RUNNING} AND outcome.status = 'Failed'
-    RETURNING work.sequence, created_us, claimed_us, attempts, claims, outcome.error),
+    DELETE FROM work WHERE sequence = ANY (ARRAY(SELECT sequence FROM attempt WHERE outcome->>2 = 'Failed'))),
 ended AS (
     INSERT INTO ends (sequence, processed_us, claimed_us, attempts, claims, status, error)
-    SELECT sequence, greatest({_OWN_US.format(sequence="sequence")}, created_us), claimed_us, attempts, claims, 'f',
-        error
-    FROM gone),
+    SELECT sequence, greatest({_OWN_US}, created_us), claimed_us, attempts, claims, 'f', outcome->>3
+    FROM attempt WHERE outcome->>2 = 'Failed'),
 pending AS (
-    UPDATE work SET node = NULL, due_us = outcome.due_us,
-        error = CASE WHEN outcome.due_us IS NULL THEN work.error ELSE outcome.error END,
-        attempts = work.attempts - (outcome.due_us IS NULL OR NOT outcome.counts)::integer
-    FROM outcome WHERE {_RUNNING} AND outcome.status = 'Pending'
-    RETURNING 1)
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM pending)"""
+    UPDATE work SET node = NULL, due_us = ({_OUTCOME}->>4)::bigint,
+        error = CASE WHEN {_OUTCOME}->>4 IS NULL THEN error ELSE {_OUTCOME}->>3 END,
+        attempts = attempts - ({_OUTCOME}->>4 IS NULL OR NOT ({_OUTCOME}->>6)::boolean)::integer
+    WHERE sequence = ANY (ARRAY(SELECT sequence FROM attempt WHERE outcome->>2 = 'Pending')))
+SELECT count(*) FILTER (WHERE outcome->>2 = 'Failed'), count(*) FILTER (WHERE outcome->>2 = 'Pending') FROM attempt"""
 
-# A transaction adds at most one attempt for an order, so at most one older attempt must be deleted.
 DELETE_OLD_ATTEMPTS = f"""
-DELETE FROM attempts USING (
-    SELECT sequence, (SELECT claim FROM attempts AS each WHERE each.sequence = ended.sequence
-        ORDER BY claim DESC LIMIT 1 OFFSET {MAX_RECORDED_ATTEMPTS}) AS claim
-    FROM unnest(%(sequences)s::bigint[]) AS ended(sequence) OFFSET 0) AS old
-WHERE attempts.sequence = old.sequence AND attempts.claim = old.claim"""
+DELETE FROM attempts WHERE sequence = ANY (%(sequences)s::bigint[]) AND claim <= (
+    SELECT claim FROM attempts AS each WHERE each.sequence = attempts.sequence
+    ORDER BY claim DESC LIMIT 1 OFFSET {MAX_RECORDED_ATTEMPTS})"""
 
 HISTORY = f"""
 SELECT json_build_array({_STATUS}, coalesce(work.attempts, ends.attempts),
@@ -150,22 +148,23 @@ WITH pending AS MATERIALIZED (
     SELECT sequence FROM work WHERE sequence = ANY (%(sequences)s::bigint[]) AND node IS NULL
     ORDER BY sequence FOR UPDATE),
 gone AS (
-    DELETE FROM work USING pending WHERE work.sequence = pending.sequence
-    RETURNING work.sequence, attempts, claims, error),
+    DELETE FROM work WHERE sequence = ANY (ARRAY(SELECT sequence FROM pending))
+    RETURNING sequence, attempts, claims, error),
 ended AS (
     INSERT INTO ends (sequence, attempts, claims, status, error)
     SELECT sequence, attempts, claims, 'x', error FROM gone)
 SELECT coalesce(json_agg(sequence), '[]')::text FROM gone"""
 
-RETRY_FAILED = """
+_ORDER_OF_GONE = ITS_ORDER.format(table="gone")
+RETRY_FAILED = f"""
 WITH failed AS MATERIALIZED (
     SELECT sequence FROM ends WHERE sequence = ANY (%(sequences)s::bigint[]) AND status = 'f'
     ORDER BY sequence FOR UPDATE),
 gone AS (
-    DELETE FROM ends USING failed WHERE ends.sequence = failed.sequence RETURNING ends.sequence, claims),
+    DELETE FROM ends WHERE sequence = ANY (ARRAY(SELECT sequence FROM failed)) RETURNING sequence, claims),
 working AS (
     INSERT INTO work (sequence, created_us, attempts, claims)
-    SELECT orders.sequence, created_us, 0, claims FROM gone JOIN orders ON orders.sequence = gone.sequence)
+    SELECT orders.sequence, created_us, 0, claims FROM gone {_ORDER_OF_GONE})
 SELECT coalesce(json_agg(sequence), '[]')::text FROM gone"""
 
 MAKE_DUE_NOW = """
@@ -173,7 +172,7 @@ WITH waiting AS MATERIALIZED (
     SELECT sequence FROM work WHERE sequence = ANY (%(sequences)s::bigint[]) AND due_us IS NOT NULL
     ORDER BY sequence FOR UPDATE),
 ready AS (
-    UPDATE work SET due_us = NULL FROM waiting WHERE work.sequence = waiting.sequence RETURNING work.sequence)
+    UPDATE work SET due_us = NULL WHERE sequence = ANY (ARRAY(SELECT sequence FROM waiting)) RETURNING sequence)
 SELECT coalesce(json_agg(sequence), '[]')::text FROM ready"""
 
 _NEXT_TO_RETRY = """
@@ -185,9 +184,10 @@ FROM (
             AND orders.created_us >= %(created_from_us)s AND orders.created_us < %(created_until_us)s AS is_selected
     FROM (SELECT sequence, error FROM {table}
         WHERE {condition} AND sequence > %(after)s AND sequence <= %(last)s ORDER BY sequence LIMIT %(limit)s) AS next
-    JOIN orders ON orders.sequence = next.sequence) AS examined"""
-NEXT_FAILED = _NEXT_TO_RETRY.format(table="ends", condition="status = 'f'")
-NEXT_WAITING = _NEXT_TO_RETRY.format(table="work", condition="due_us IS NOT NULL")
+    {its_order}) AS examined"""
+_ORDER_OF_NEXT = ITS_ORDER.format(table="next")
+NEXT_FAILED = _NEXT_TO_RETRY.format(table="ends", condition="status = 'f'", its_order=_ORDER_OF_NEXT)
+NEXT_WAITING = _NEXT_TO_RETRY.format(table="work", condition="due_us IS NOT NULL", its_order=_ORDER_OF_NEXT)
 
 SET_PAUSED = """
 WITH changed AS (UPDATE meta SET paused = %(paused)s WHERE paused <> %(paused)s RETURNING 1)

@@ -115,6 +115,8 @@ class PostgresqlStore:
                 statements.BRING_FORWARD, database_us=now_us, latest_us=min(now_us + longest_delay_us, HIGHEST)
             )
 
+        # Attempts that began before this call are interrupted, even if they were made by this store.
+        self._transactions.leave()
         self._transactions.run(bring_forward)
         return self._take_over()
 
