@@ -42,8 +42,8 @@ WHERE order_id = ANY (%(order_ids)s::bigint[])"""
 # of their ids: if two servers insert the same ids in different orders, each waits for the other.
 INSERT = f"""
 WITH new AS MATERIALIZED (
-    SELECT nextval('order_sequences') AS sequence, place, (v->>0)::bigint AS order_id, (v->>1)::bigint AS user_id,
-        v->>2 AS item_ids, (v->>3)::bigint AS total_amount, v->>4 AS metadata, v->>5 AS trace_headers
+    SELECT nextval('order_sequences') AS sequence, place, (v->0)::bigint AS order_id, (v->1)::bigint AS user_id,
+        v->>2 AS item_ids, (v->3)::bigint AS total_amount, v->>4 AS metadata, v->>5 AS trace_headers
     FROM (SELECT v, place FROM jsonb_array_elements(%(orders)s::jsonb) WITH ORDINALITY AS element(v, place)
         ORDER BY place) AS ordered),
 claim AS MATERIALIZED (

@@ -85,7 +85,7 @@ def text_of(error: BaseException) -> str:
     original = original_of(error)
     diagnosis = getattr(original, "diag", None)
     text = (diagnosis and diagnosis.message_primary) or str(original)
-    return " ".join(text.split()) or type(original).__name__
+    return next(iter(text.strip().splitlines()), type(original).__name__)
 
 
 def _storage_error(error: BaseException) -> StorageError:
