@@ -46,7 +46,16 @@ CREATE TABLE orders (
     trace_headers text);
 CREATE UNIQUE INDEX orders_order_id ON orders (order_id);
 CREATE INDEX orders_user ON orders (user_id, sequence);
-CREATE INDEX orders_created ON orders USING brin (created_us) WITH (pages_per_range = 32, autosummarize = on);
+
+-- For listings by time: between which times the orders of a block were created, by the server that stored them. A block
+-- is 2,048 consecutive sequences.
+CREATE TABLE blocks (
+    block bigint NOT NULL,
+    node bigint NOT NULL,
+    first_us bigint NOT NULL,
+    last_us bigint NOT NULL,
+    PRIMARY KEY (block, node))
+    WITH (fillfactor = 50);
 
 -- Its rows change often, so autovacuum must remove their old versions soon.
 CREATE TABLE work (

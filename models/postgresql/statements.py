@@ -24,6 +24,8 @@ STORED_ORDER = f"""json_build_array(orders.sequence, order_id, user_id, item_ids
 JOINED = """LEFT JOIN LATERAL (SELECT * FROM work WHERE work.sequence = orders.sequence OFFSET 0) AS work ON true
 LEFT JOIN LATERAL (SELECT * FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ends ON true"""
 ITS_ORDER = "CROSS JOIN LATERAL (SELECT * FROM orders WHERE orders.sequence = {table}.sequence OFFSET 0) AS orders"
+BLOCK_BITS = 11
+"""Orders whose sequences differ only in this number of lowest bits form a block. See the table `blocks`."""
 READY = "node IS NULL AND due_us IS NULL"
 _NEXT_DUE = "(SELECT min(due_us) FROM work WHERE due_us IS NOT NULL)"
 _IS_DUE = "EXISTS (SELECT 1 FROM work WHERE due_us <= %(database_us)s)"
@@ -58,11 +60,21 @@ working AS (
     INSERT INTO work (sequence, created_us, node, claimed_us, attempts, claims)
     SELECT sequence, %(wall_us)s, node, CASE WHEN node IS NOT NULL THEN %(wall_us)s::bigint END,
         (node IS NOT NULL)::integer, (node IS NOT NULL)::integer
-    FROM stored CROSS JOIN claim
-    RETURNING sequence)
+    FROM stored CROSS JOIN claim),
+dated AS (
+    INSERT INTO blocks (block, node, first_us, last_us)
+    SELECT DISTINCT sequence >> {BLOCK_BITS}, %(node)s::bigint, %(wall_us)s::bigint, %(wall_us)s::bigint FROM stored
+    ON CONFLICT (block, node) DO UPDATE SET first_us = least(blocks.first_us, excluded.first_us),
+        last_us = greatest(blocks.last_us, excluded.last_us))
 SELECT (SELECT node IS NOT NULL FROM claim), (SELECT count(*) FROM stored), {_NEXT_DUE},
     CASE WHEN (SELECT node IS NOT NULL FROM claim) OR (SELECT count(*) FROM stored) < (SELECT count(*) FROM new)
         THEN (SELECT coalesce(json_agg(sequence ORDER BY sequence), '[]')::text FROM stored) ELSE '[]' END"""
+
+# For orders that were stored by another statement than INSERT.
+FILL_BLOCKS = f"""
+INSERT INTO blocks (block, node, first_us, last_us)
+SELECT sequence >> {BLOCK_BITS}, 0, min(created_us), max(created_us) FROM orders GROUP BY 1
+ON CONFLICT (block, node) DO UPDATE SET first_us = excluded.first_us, last_us = excluded.last_us"""
 
 # Attempts
 
