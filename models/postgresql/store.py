@@ -18,15 +18,17 @@ from models.health import StorageHealth, StorageStatus, Work
 from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
-from models.postgresql import node_statements, statements
+from models.postgresql import statements
 from models.postgresql.batch import apply_batch
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
-from models.postgresql.connection.errors import storage_errors
+from models.postgresql.connection.errors import concerns_orders, storage_errors
 from models.postgresql.database_time import DatabaseTime
-from models.postgresql.lease import LEASE_S, Lease
 from models.postgresql.listing import list_orders
+from models.postgresql.nodes import node_statements
+from models.postgresql.nodes.lease import LEASE_S, Lease
+from models.postgresql.nodes.takeover import take_over
 from models.postgresql.probe import probe_reads, probe_writes
-from models.postgresql.takeover import take_over
+from models.postgresql.split_batch import SplitBatch
 from models.postgresql.transaction import Transaction, find_orders
 from models.postgresql.transactions import MAX_MADE_READY, Transactions
 from models.wire import decode_history, decode_numbers
@@ -141,8 +143,7 @@ class PostgresqlStore:
                 lambda transaction: apply_batch(transaction, batch, put_back), max_pending=max_pending
             )
         except StorageError as error:
-            self._health.note_failure(Work.WRITES, error)
-            raise
+            return self._write_in_parts(batch, max_pending, error)
         del self._transactions.lost_claims[: len(put_back)]
         # A batch without new orders possibly changes nothing, so it does not prove that writes work again.
         if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
@@ -194,6 +195,23 @@ class PostgresqlStore:
             wal_bytes=None,
             free_bytes=None,
         )
+
+    def _write_in_parts(
+        self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
+    ) -> list[WriteResult]:
+        """The batch failed with `error`: repeats it in parts, or raises `error` if it concerns the whole database."""
+        if not concerns_orders(error):
+            self._health.note_failure(Work.WRITES, error)
+            raise error
+        split = SplitBatch(batch, transactions=self._transactions, max_pending=max_pending)
+        try:
+            return split.write()
+        finally:
+            # A probe decides whether writes fail, or only writes of some orders.
+            with contextlib.suppress(StorageError):
+                self.probe(Work.WRITES)
+                for damage in split.damaged:
+                    self._health.note_damage(damage)
 
     def _take_over(self) -> int:
         """Ends the attempts of all servers whose lease has expired. Returns how many attempts it ended."""

@@ -1,6 +1,6 @@
 """What the steps of a write transaction share. Runs on the thread that opened the transaction.
 
-The steps are the functions of `insertion.py`, `attempts.py`, `commands.py` and `takeover.py`.
+The steps are the functions of `insertion.py`, `attempts.py`, `commands.py` and `nodes/takeover.py`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -10,12 +10,13 @@ from models.clock import Clock
 from models.errors import CommitUnknownError, StorageError
 from models.listing import HIGHEST
 from models.order import Order, Status
-from models.postgresql import node_statements, statements
+from models.postgresql import statements
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import StillRunningError, storage_errors
 from models.postgresql.database_time import DatabaseTime
-from models.postgresql.lease import Lease
-from models.postgresql.takeover import leave
+from models.postgresql.nodes import node_statements
+from models.postgresql.nodes.lease import Lease
+from models.postgresql.nodes.takeover import leave
 from models.postgresql.transaction import Connection, Transaction, one_row
 from models.writes import Outcome
 

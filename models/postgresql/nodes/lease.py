@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable
 
-from models.postgresql import node_statements
+from models.postgresql.nodes import node_statements
 from models.postgresql.schema import SCHEMA_VERSION
 from models.postgresql.transaction import Connection, one_row
 

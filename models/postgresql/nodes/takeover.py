@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from models.order import Attempt
-from models.postgresql import node_statements
 from models.postgresql.attempts import finish
+from models.postgresql.nodes import node_statements
 from models.postgresql.transaction import Connection, Transaction, one_row
 from models.wire import decode_attempts
 from models.writes import Outcome

@@ -1,0 +1,121 @@
+"""If a batch failed in one transaction, repeats it in several transactions. Runs on the writer's thread.
+
+For example, an order fails because of a damaged page. Then only this order must fail, and not the others of its batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from models.batch import Batch
+from models.errors import StorageError, StorageUnavailableError
+from models.health import Damage
+from models.postgresql.batch import apply_batch
+from models.postgresql.connection.errors import concerns_orders
+from models.postgresql.transactions import Transactions
+from models.writes import (
+    AnyWrite,
+    Cancel,
+    FinishAndClaim,
+    InsertResult,
+    Outcome,
+    Retry,
+    RetryOrders,
+    SetPaused,
+    WriteResult,
+)
+
+T = TypeVar("T")
+
+MAX_FAILURES = 40
+"""After this number of parts of a batch have failed, the remaining parts are not tried. If one order among 1,000 fails,
+11 parts fail."""
+
+
+class SplitBatch:
+    """Makes the changes of a batch in parts, in the order that `Store.write` documents.
+
+    `damaged` describes what failed when it was tried alone. An outcome that fails alone is dropped: its order stays
+    Processing until this server ends.
+    """
+
+    def __init__(self, writes: Sequence[AnyWrite], *, transactions: Transactions, max_pending: int | None) -> None:
+        self._batch = Batch(writes)
+        self._transactions = transactions
+        self._max_pending = max_pending
+        self._failures_left = MAX_FAILURES
+        self._error: StorageError | None = None
+        self.damaged: list[Damage] = []
+
+    def write(self) -> list[WriteResult]:
+        """A result for each write, in order. If all writes fail, raises the error of the first write."""
+        batch = self._batch
+        finishes = batch.of_type(FinishAndClaim)
+        outcomes = [outcome for write in finishes for outcome in write.outcomes]
+        self._in_parts(outcomes, self._record, lambda outcome: f"the order with sequence {outcome.sequence}")
+        for kind in (Cancel, Retry, RetryOrders, SetPaused):
+            writes: Sequence[AnyWrite] = batch.of_type(kind)
+            batch.set_results(kind, self._in_parts(writes, self._apply, lambda write: f"an order that {write} selects"))
+        inserted = self._in_parts(batch.new_orders(), self._apply, lambda order: f"order {order.order_id}")
+        batch.set_insert_results(cast(list[InsertResult], inserted))
+        claims = [FinishAndClaim([], write.limit) for write in finishes]
+        batch.set_results(FinishAndClaim, self._in_parts(claims, self._apply, lambda _: "an order that is ready"))
+        errors = [each for result in batch.results for each in _errors_in(result)]
+        if errors and all(_has_failed(result) for result in batch.results):
+            raise errors[0]
+        return batch.results
+
+    def _record(self, outcomes: Sequence[Outcome]) -> list[WriteResult]:
+        self._transactions.run(lambda transaction: apply_batch(transaction, [], outcomes))
+        return [None] * len(outcomes)
+
+    def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult]:
+        return self._transactions.run(
+            lambda transaction: apply_batch(transaction, writes), max_pending=self._max_pending
+        )
+
+    def _in_parts(
+        self, items: Sequence[T], work: Callable[[Sequence[T]], list[WriteResult]], name_of: Callable[[T], str]
+    ) -> list[WriteResult]:
+        """Calls `work` for all items at once. If `work` fails, does the same for each half of the items.
+
+        Returns a result or an error for each item.
+        """
+        results: list[WriteResult] = []
+        parts = deque([items] if items else [])
+        while parts:
+            part = parts.popleft()
+            if self._error:
+                results += [self._error] * len(part)
+                continue
+            try:
+                results += work(part)
+            except StorageError as error:
+                self._note(error)
+                middle = len(part) // 2
+                if middle:
+                    parts.extendleft((part[middle:], part[:middle]))
+                    continue
+                results.append(error)
+                if concerns_orders(error):
+                    self.damaged.append(Damage(name_of(part[0]), error))
+        return results
+
+    def _note(self, error: StorageError) -> None:
+        """Counts a part that failed. An error that concerns the whole database ends the work on this batch."""
+        self._failures_left -= 1
+        if not concerns_orders(error):
+            self._error = error
+        elif self._failures_left <= 0:
+            self._error = StorageUnavailableError(f"not tried after other failures: {error}", code=error.code)
+
+
+def _errors_in(result: WriteResult) -> list[StorageError]:
+    found = result if isinstance(result, list) else [result]
+    return [each for each in found if isinstance(each, StorageError)]
+
+
+def _has_failed(result: WriteResult) -> bool:
+    """Whether the result is an error, or the list of the results of new orders that have all failed."""
+    count = len(result) if isinstance(result, list) else 1
+    return count == len(_errors_in(result)) > 0
