@@ -1,11 +1,17 @@
 """Where orders are stored: a SQLite file, or a PostgreSQL database. Immutable values; usable on any thread."""
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
 _SCHEMES = ("postgresql://", "postgres://")
+
+
+_HOST = r"([\w.%-]*|\[[\w.:%]*\])(:\d*)?"
+_HOSTS = re.compile(f"{_HOST}(,{_HOST})*")
+"""Names or addresses, each with or without the number of a port."""
 
 
 class PostgresqlUrl(Struct, frozen=True):
@@ -28,7 +34,7 @@ class PostgresqlUrl(Struct, frozen=True):
         parts = urlsplit(self.url)
         user, at, hosts = parts.netloc.rpartition("@")
         # If a password contains a character that must be encoded in a URL, a part of it can be anywhere.
-        if "@" in parts.path + parts.query + parts.fragment or "@" in user:
+        if "@" in parts.path + parts.query + parts.fragment or "@" in user or not _HOSTS.fullmatch(hosts):
             return "postgresql://…"
         return f"postgresql://{user.partition(':')[0]}{at}{hosts}{parts.path}"
 

@@ -66,6 +66,11 @@ class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
     orders: list[NewOrder]
 
 
+def storable_text(text: str) -> str:
+    """The text with replacement characters for what not every database can store: half a surrogate pair, and NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class Outcome(Struct, frozen=True, gc=False):
     """How one attempt at an order ended.
 
@@ -90,8 +95,7 @@ class Outcome(Struct, frozen=True, gc=False):
         """The same outcome with an error text that every database can store: valid Unicode without NUL."""
         if self.error is None:
             return self
-        text = self.error.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return structs.replace(self, error=text)
+        return structs.replace(self, error=storable_text(self.error))
 
 
 class ClaimedOrders(Struct, frozen=True, gc=False):

@@ -12,7 +12,16 @@ from models.order import Status
 from models.postgresql import statements
 from models.postgresql.transaction import Transaction, array, one_row
 from models.wire import decode_numbers, decode_order_ids
-from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
+from models.writes import (
+    Cancel,
+    RetriedOrders,
+    Retry,
+    RetryOrders,
+    RetrySelection,
+    SetPaused,
+    StatusChanged,
+    storable_text,
+)
 
 
 def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
@@ -76,7 +85,7 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
     found, last_examined, examined, newest = one_row(
         transaction.execute(
             statements.NEXT_FAILED if is_failed else statements.NEXT_WAITING,
-            error=selection.error,
+            error=None if selection.error is None else storable_text(selection.error),
             created_from_us=LOWEST if from_us is None else from_us,
             created_until_us=HIGHEST if until_us is None else until_us,
             after=selection.after,

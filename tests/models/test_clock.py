@@ -45,6 +45,16 @@ def test_each_order_keeps_the_step_at_which_it_was_stored(clock: Clock) -> None:
     assert clock.accepted_us(6, clock() + HOUR_US) == clock()
 
 
+def test_the_steps_are_listed_with_the_first_sequence_of_each(clock: Clock) -> None:
+    assert clock.steps_by_sequence() == [(0, 0)]
+    clock.record_step(HOUR_US, last_sequence=5)
+    clock.record_step(-HOUR_US, last_sequence=8)
+    steps = clock.steps_by_sequence()
+    assert steps == [(0, 0), (6, HOUR_US), (9, -HOUR_US)]
+    for sequence in range(1, 12):
+        assert clock.step_at(sequence) == [step_us for first, step_us in steps if first <= sequence][-1]
+
+
 def test_only_the_last_steps_are_remembered(clock: Clock) -> None:
     for step in range(1, 1_001):
         clock.record_step(step * SECOND_US, last_sequence=step)

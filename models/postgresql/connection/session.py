@@ -3,7 +3,9 @@
 Settings: https://www.postgresql.org/docs/current/runtime-config.html
 """
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import psycopg
@@ -63,13 +65,15 @@ def connection_parameters(url: PostgresqlUrl) -> dict[str, Any]:
 
     Raises DatabaseRefusedError if the URL is invalid. The error does not contain the URL, which can contain a password.
     """
-    try:
-        given: Mapping[str, Any] = conninfo_to_dict(url.url)
-    except psycopg.ProgrammingError:
+    given: Mapping[str, Any] | None = None
+    with suppress(psycopg.ProgrammingError):
+        given = conninfo_to_dict(url.url)
+    # libpq would look for a service with the name of the port.
+    if given is None or re.search(r"[^\d,]", str(given.get("port", ""))):
         raise DatabaseRefusedError(
             f"{url}: the URL is invalid: postgresql://USER@HOST:PORT/NAME is expected, and special "
             "characters in a part must be percent-encoded"
-        ) from None
+        )
     return {name: value for name, value in _CONNECTION.items() if name not in given}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from handlers.security.rate_limit import RateLimit
 from models.errors import (
+    CommitUnknownError,
     QueueClosedError,
     QueueFullError,
     StorageBusyError,
@@ -86,7 +87,14 @@ async def test_keys_and_rate_limits_are_the_same_on_the_lane(start_api: StartApi
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "error",
-    [QueueFullError(), QueueClosedError(), StorageBusyError(), StorageUnavailableError("x"), StorageDamagedError("x")],
+    [
+        QueueFullError(),
+        QueueClosedError(),
+        StorageBusyError(),
+        StorageUnavailableError("x"),
+        StorageDamagedError("x"),
+        CommitUnknownError("x"),
+    ],
 )
 @pytest.mark.parametrize("is_raised", [True, False])
 async def test_temporary_errors_are_the_same_on_the_lane(
