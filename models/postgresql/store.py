@@ -123,17 +123,11 @@ class PostgresqlStore:
         return self._take_over()
 
     def tend(self) -> bool:
-        if self._lease.renewed_before_s >= RENEW_AFTER_S:
-            self._transactions.renew()
-        # Other servers can have made orders Pending.
-        self._transactions.floor = 0
-        parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
-        with storage_errors():
-            found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
-        has_others, has_expired = found
-        if has_expired and (count := self._take_over()):
-            _log.info("took over %d attempts of servers whose lease has expired", count)
-        return bool(has_others)
+        try:
+            return self._tend()
+        except StorageError as error:
+            self._health.note_failure(Work.WRITES, error)
+            raise
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         inserted = self._transactions.inserted
@@ -195,6 +189,19 @@ class PostgresqlStore:
             wal_bytes=None,
             free_bytes=None,
         )
+
+    def _tend(self) -> bool:
+        if self._lease.renewed_before_s >= RENEW_AFTER_S:
+            self._transactions.renew()
+        # Other servers can have made orders Pending.
+        self._transactions.floor = 0
+        parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
+        with storage_errors():
+            found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
+        has_others, has_expired = found
+        if has_expired and (count := self._take_over()):
+            _log.info("took over %d attempts of servers whose lease has expired", count)
+        return bool(has_others)
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError
