@@ -28,7 +28,7 @@ BLOCK_BITS = 11
 """Orders whose sequences differ only in this number of lowest bits form a block. See the table `blocks`."""
 READY = "node IS NULL AND due_us IS NULL"
 _NEXT_DUE = "(SELECT min(due_us) FROM work WHERE due_us IS NOT NULL)"
-_IS_DUE = "EXISTS (SELECT 1 FROM work WHERE due_us <= %(database_us)s)"
+_IS_DUE = f"coalesce({_NEXT_DUE} <= %(database_us)s, false)"
 _PAUSED = "(SELECT paused FROM meta)"
 # The time that must be recorded for a change of an order: its creation time plus the time that has really passed since
 # then. `steps` has the steps of the wall clock, and `bounds` the first sequence after each step (see models/clock.py).
@@ -69,12 +69,6 @@ dated AS (
 SELECT (SELECT node IS NOT NULL FROM claim), (SELECT count(*) FROM stored), {_NEXT_DUE},
     CASE WHEN (SELECT node IS NOT NULL FROM claim) OR (SELECT count(*) FROM stored) < (SELECT count(*) FROM new)
         THEN (SELECT coalesce(json_agg(sequence ORDER BY sequence), '[]')::text FROM stored) ELSE '[]' END"""
-
-# For orders that were stored by another statement than INSERT.
-FILL_BLOCKS = f"""
-INSERT INTO blocks (block, node, first_us, last_us)
-SELECT sequence >> {BLOCK_BITS}, 0, min(created_us), max(created_us) FROM orders GROUP BY 1
-ON CONFLICT (block, node) DO UPDATE SET first_us = excluded.first_us, last_us = excluded.last_us"""
 
 # Attempts
 

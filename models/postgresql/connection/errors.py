@@ -3,6 +3,7 @@
 Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,12 @@ _TEMPORARY = (
     "40P01",  # deadlock_detected
     "53300",  # too_many_connections
 )
+# libpq gives no code for an error of a new connection. If the messages of the server are not English, these errors are
+# retried in vain.
+_REFUSED = re.compile(
+    r"no password supplied|authentication failed|FATAL: .*(does not exist|not permitted to log in|pg_hba|permission)"
+)
+"""The server does not accept the role, its password or the name of the database."""
 _BUSY = ("55P03", "57014")
 """A lock that was not released in time, and a statement that took too long."""
 _DAMAGE = ("XX001", "XX002")
@@ -60,7 +67,8 @@ def is_temporary(error: BaseException) -> bool:
         return False
     if original.sqlstate is None:
         # psycopg raises an InterfaceError, for example, for a connection that has been closed.
-        return isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
+        is_of_connection = isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
+        return is_of_connection and not _REFUSED.search(str(original))
     return original.sqlstate.startswith(_TEMPORARY)
 
 

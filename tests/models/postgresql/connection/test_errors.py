@@ -59,6 +59,33 @@ def test_an_error_of_the_connection_without_a_code_is_temporary_and_gets_a_code(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'FATAL:  password authentication failed for user "shop"',
+        'FATAL:  database "nope" does not exist',
+        'FATAL:  role "nope" does not exist',
+        'FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "shop", database "orders", no encryption',
+        "connection failed: fe_sendauth: no password supplied",
+    ],
+)
+def test_a_refused_connection_is_not_tried_again(text: str) -> None:
+    assert not is_temporary(psycopg.OperationalError(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FATAL:  the database system is starting up",
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  terminating connection due to administrator command",
+        "Connection refused",
+    ],
+)
+def test_a_connection_that_can_succeed_later_is_tried_again(text: str) -> None:
+    assert is_temporary(psycopg.OperationalError(text))
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "code"),
     [
         (errors.DiskFull("no space"), StorageUnavailableError, "53100"),
