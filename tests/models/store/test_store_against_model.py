@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -437,7 +438,15 @@ class StoreMachine(RuleBasedStateMachine):
         self._engine.check()
 
 
-StoreMachine.TestCase.settings = settings(
+class PostgresqlStoreMachine(StoreMachine):
+    def _new_engine(self, folder: Path) -> Engine:
+        # Imported only here, because the test on SQLite does not need psycopg.
+        from tests.models.postgresql.engine import PostgresqlEngine
+
+        return PostgresqlEngine()
+
+
+StoreMachine.TestCase.settings = PostgresqlStoreMachine.TestCase.settings = settings(
     deadline=None,
     max_examples=examples(50),
     stateful_step_count=20,
@@ -446,3 +455,4 @@ StoreMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestTheStoreAgainstAModel = StoreMachine.TestCase
+TestThePostgresqlStoreAgainstAModel = pytest.mark.slow(pytest.mark.postgresql(PostgresqlStoreMachine.TestCase))
