@@ -44,10 +44,15 @@ def new_database() -> str:
     return url_of(folder, name)
 
 
+def name_of(url: str) -> str:
+    """The name of the database with this URL."""
+    return url.partition("@/")[2].partition("?")[0]
+
+
 def drop_database(url: str) -> None:
     """Deletes a database of the shared server, and ends its connections."""
     folder = shared_server()
-    name = url.partition("@/")[2].partition("?")[0]
+    name = name_of(url)
     with connect(url_of(folder, "postgres")) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -81,6 +86,7 @@ class EmptiedDatabase:
 
     def __init__(self) -> None:
         self.url = new_database()
+        self.name = name_of(self.url)
         open_postgresql_store(PostgresqlUrl(self.url), clock=Clock())
         self.store_connection = RetryingPostgresqlDatabase(PostgresqlUrl(self.url), deadline_s=0)
         self.store_connection.connect()
