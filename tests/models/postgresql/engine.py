@@ -38,6 +38,7 @@ class PostgresqlEngine:
 
     def __init__(self) -> None:
         database = emptied_database()
+        self.name = database.name
         self._connection = database.connection
         self._store_connection = database.store_connection
         self._clock: Clock | None = None

@@ -1,0 +1,168 @@
+"""A connection breaks at any message of a batch: nothing is lost, nothing is done twice, and errors tell the truth."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from models.errors import CommitUnknownError, StorageError
+from models.order import Status
+from models.writes import AnyWrite, ClaimedOrders
+from tests.models.postgresql.engine import PostgresqlEngine
+from tests.models.postgresql.proxied_store import (
+    IDS,
+    Contents,
+    batch_of_all_kinds,
+    contents_of,
+    opened_store,
+    plain_results,
+    prepare,
+)
+from tests.models.samples import Clock
+from tests.models.shorthand_store import ShorthandStore
+from tests.postgresql.proxy import Ending, Proxy, Side
+from tests.postgresql.server import need_postgresql, shared_server
+
+pytestmark = pytest.mark.postgresql
+
+DEADLINE_S = 10.0
+
+
+class Trial:
+    """A new store behind the proxy, with orders of every status, and a batch that is to be written."""
+
+    def __init__(self, store: ShorthandStore, batch: list[AnyWrite], engine: PostgresqlEngine) -> None:
+        self.store = store
+        self.batch = batch
+        self._engine = engine
+
+    def contents(self) -> Contents:
+        """What the store contains. Fails if the totals or the tables do not agree."""
+        contents = contents_of(self.store)
+        assert contents.totals == replace(self._engine.recount(), oldest_pending_us=contents.totals.oldest_pending_us)
+        self._engine.check()
+        return contents
+
+
+class Expected(NamedTuple):
+    """What a batch returns and stores if no connection breaks, and about how many messages each side sends.
+
+    The number of messages varies, because a client that already has a result does not ask the server to flush it.
+    """
+
+    results: list[object]
+    before: Contents
+    after: Contents
+    messages: dict[Side, int]
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    need_postgresql()
+    with Proxy(shared_server()) as proxy:
+        yield proxy
+
+
+@contextmanager
+def new_trial(proxy: Proxy, *, deadline_s: float) -> Iterator[Trial]:
+    engine, clock = PostgresqlEngine(), Clock()
+    with opened_store(proxy.url(engine.name), clock, deadline_s=deadline_s) as store:
+        yield Trial(store, batch_of_all_kinds(prepare(store, clock), clock), engine)
+
+
+@pytest.fixture(scope="module")
+def expected(proxy: Proxy) -> Expected:
+    with new_trial(proxy, deadline_s=0) as trial:
+        before = trial.contents()
+    with new_trial(proxy, deadline_s=0) as trial:
+        proxy.count()
+        results = plain_results(trial.store.write(trial.batch))
+        messages = proxy.count()
+        return Expected(results, before, trial.contents(), messages)
+
+
+def is_written_once(proxy: Proxy, expected: Expected, side: Side, number: int, ending: Ending = Ending.CLOSED) -> bool:
+    """Cuts the connection at this message, and checks that the store writes the batch once all the same.
+
+    Returns whether there was such a message.
+    """
+    with new_trial(proxy, deadline_s=DEADLINE_S) as trial:
+        proxy.cut_at(side, number, ending)
+        assert plain_results(trial.store.write(trial.batch)) == expected.results, (side, number)
+        was_cut = proxy.was_cut.is_set()
+        proxy.count()
+        assert trial.contents() == expected.after, (side, number)
+        return was_cut
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_batch_is_written_once_if_the_connection_breaks_during_the_commit(
+    proxy: Proxy, expected: Expected, side: Side
+) -> None:
+    last = expected.messages[side]
+    was_cut = [is_written_once(proxy, expected, side, number) for number in range(last - 4, last + 1)]
+    assert any(was_cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_a_batch_is_written_once_wherever_the_connection_breaks(proxy: Proxy, expected: Expected, side: Side) -> None:
+    number = 1
+    while is_written_once(proxy, expected, side, number):
+        number += 1
+    assert number > expected.messages[side] - 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_an_error_says_whether_something_was_changed(proxy: Proxy, expected: Expected, side: Side) -> None:
+    unknown = []
+    number = 0
+    is_cut = True
+    while is_cut:
+        number += 1
+        with new_trial(proxy, deadline_s=0) as trial:
+            proxy.cut_at(side, number)
+            try:
+                trial.store.write(trial.batch)
+            except StorageError as error:
+                proxy.count()
+                contents = trial.contents()
+                if isinstance(error, CommitUnknownError):
+                    unknown.append(contents == expected.after)
+                    assert contents in (expected.before, expected.after), (side, number)
+                else:
+                    assert contents == expected.before, (side, number)
+                check_sent_again(trial)
+            else:
+                is_cut = proxy.was_cut.is_set()
+                assert not is_cut
+    assert number > expected.messages[side] - 5
+    # If the answer was cut, the batch had been written. If the COMMIT was cut, it had not always been.
+    assert True in unknown
+    assert side is Side.SERVER or False in unknown
+
+
+def check_sent_again(trial: Trial) -> None:
+    """Clients send their requests again after an error. No order may stay Processing that nobody processes."""
+    [claimed, *_] = trial.store.write(trial.batch)
+    assert isinstance(claimed, ClaimedOrders)
+    orders, _, _ = trial.contents()
+    running = [order.order_id for order in orders if order and order.status is Status.PROCESSING]
+    assert sorted(running) == sorted(order.order_id for order in claimed.orders)
+    by_id = dict(zip(IDS, orders, strict=True))
+    assert None not in orders
+    completed, cancelled = by_id[1], by_id[7]
+    assert completed is not None
+    assert cancelled is not None
+    assert (completed.status, cancelled.status) == (Status.COMPLETED, Status.CANCELLED)
+
+
+@pytest.mark.slow
+def test_a_commit_that_hangs_in_the_network_is_written_once(proxy: Proxy, expected: Expected) -> None:
+    last = expected.messages[Side.CLIENT]
+    numbers = range(last - 4, last + 1)
+    was_cut = [is_written_once(proxy, expected, Side.CLIENT, number, Ending.SILENT) for number in numbers]
+    assert any(was_cut)
