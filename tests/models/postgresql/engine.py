@@ -10,23 +10,10 @@ from models.order import Status, Totals
 from models.postgresql.store import PostgresqlStore
 from models.postgresql.transactions import MAX_MADE_READY
 from tests.models.engines import StoredOrder
+from tests.models.postgresql.tables import check_tables, recount
 from tests.postgresql.databases import emptied_database, execute
 
 _STATUS_CODES = {Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
-_RECOUNT = """
-SELECT count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
-    count(*) FILTER (WHERE work.node IS NOT NULL), count(*) FILTER (WHERE ends.status = 'c'),
-    count(*) FILTER (WHERE ends.status = 'f'), count(*) FILTER (WHERE ends.status = 'x'),
-    coalesce(sum(processed_us - orders.created_us) FILTER (WHERE ends.status = 'c'), 0)::bigint,
-    NULL, (SELECT paused FROM meta)
-FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""
-_WRONG_PLACES = """
-SELECT sequence FROM orders FULL JOIN work USING (sequence) FULL JOIN ends USING (sequence)
-WHERE orders.order_id IS NULL OR (work.sequence IS NULL) = (ends.sequence IS NULL)
-    OR work.created_us <> orders.created_us"""
-_WITHOUT_SERVER = "SELECT sequence FROM work WHERE node IS NOT NULL AND node NOT IN (SELECT node FROM nodes)"
-_WITHOUT_TOTALS = "SELECT node FROM nodes WHERE node NOT IN (SELECT node FROM totals)"
-
 _LAST_SEQUENCE = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM order_sequences"
 
 
@@ -38,7 +25,7 @@ class PostgresqlEngine:
 
     def __init__(self) -> None:
         database = emptied_database()
-        self.name = database.name
+        self.name, self.url = database.name, database.url
         self._connection = database.connection
         self._store_connection = database.store_connection
         self._clock: Clock | None = None
@@ -46,7 +33,7 @@ class PostgresqlEngine:
         """The database's time minus the steady time of `_clock`."""
 
     def open(self, clock: Clock, *, max_made_ready: int | None = None) -> PostgresqlStore:
-        # The leases of processes that were killed expire.
+        # As if processes that were killed had given up their leases. Otherwise the store would wait for a whole lease.
         execute(self._connection, "UPDATE nodes SET beat = '-infinity'")
         # The database's time goes on as if the processes had different clocks.
         self._ahead_us = self._clock() + self._ahead_us - clock() if self._clock else 0
@@ -57,6 +44,15 @@ class PostgresqlEngine:
             max_made_ready=max_made_ready or MAX_MADE_READY,
             read_database_us=partial(self._database_us, clock, self._ahead_us),
         )
+
+    def expire_leases(self) -> None:
+        """No server has renewed its lease for a day."""
+        execute(self._connection, "UPDATE nodes SET beat = least(beat, now() - interval '1 day')")
+
+    def server_count(self) -> int:
+        """The number of servers that have a lease, even if it has expired."""
+        [[count]] = execute(self._connection, "SELECT count(*) FROM nodes")
+        return int(count)
 
     @staticmethod
     def _database_us(clock: Clock, ahead_us: int) -> int:
@@ -95,16 +91,14 @@ class PostgresqlEngine:
         )
 
     def recount(self) -> Totals:
-        [row] = execute(self._connection, _RECOUNT)
-        return Totals(*row)
+        return recount(self._connection)
 
     def last_sequence(self) -> int:
         [[last]] = execute(self._connection, _LAST_SEQUENCE)
         return int(last)
 
     def check(self) -> None:
-        for statement in (_WRONG_PLACES, _WITHOUT_SERVER, _WITHOUT_TOTALS):
-            assert execute(self._connection, statement) == []
+        check_tables(self._connection)
 
     @contextmanager
     def refuse_new_orders(self) -> Iterator[None]:

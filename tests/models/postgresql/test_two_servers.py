@@ -1,0 +1,310 @@
+"""Two servers on one database: they do not block each other, and each takes over from the other when it dies."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+from msgspec.structs import replace
+
+from models.database_address import PostgresqlUrl
+from models.errors import BacklogFullError
+from models.order import Attempt, Status
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.store import PostgresqlStore
+from models.writes import Cancel, Insertion, NewOrder, Outcome, SetPaused
+from tests.models.postgresql.engine import PostgresqlEngine
+from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
+
+pytestmark = pytest.mark.postgresql
+
+LEASE_S = 5
+ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
+
+
+class Server(ShorthandStore):
+    """The store of one server, with clocks that only the test moves. It does not retry errors."""
+
+    def __init__(self, engine: PostgresqlEngine, clock: Clock, *, database_clock: Clock) -> None:
+        self.monotonic_s = 0.0
+        self.database = RetryingPostgresqlDatabase(PostgresqlUrl(engine.url), deadline_s=0)
+        store = PostgresqlStore(
+            self.database,
+            clock=clock,
+            monotonic=lambda: self.monotonic_s,
+            lease_s=LEASE_S,
+            read_database_us=database_clock,
+        )
+        super().__init__(store)
+
+    def live(self, duration_s: int) -> None:
+        """Tends the store each second, as the order service does."""
+        for _ in range(duration_s):
+            self.monotonic_s += 1
+            self.tend()
+
+
+@pytest.fixture
+def engine() -> PostgresqlEngine:
+    return PostgresqlEngine()
+
+
+@pytest.fixture
+def servers(engine: PostgresqlEngine, clock: Clock) -> Iterator[tuple[Server, Server]]:
+    """Two servers that have started, and that have no orders."""
+    first, second = (Server(engine, clock, database_clock=clock) for _ in range(2))
+    with ExitStack() as cleanup:
+        for server in (first, second):
+            server.connect()
+            cleanup.callback(server.database.close)
+            server.recover()
+        yield first, second
+
+
+def check(engine: PostgresqlEngine, store: ShorthandStore) -> None:
+    """The totals equal a recount, and the tables agree."""
+    totals = store.totals()
+    assert totals == replace(engine.recount(), oldest_pending_us=totals.oldest_pending_us)
+    engine.check()
+
+
+def completed(attempt: Attempt) -> Outcome:
+    return Outcome(attempt.sequence, attempt.claim, Status.COMPLETED)
+
+
+# Work is shared
+
+
+def test_an_order_is_claimed_by_one_server(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 7)))
+    claimed = [[order.order_id for order in server.claim(2)] for server in (first, second, first)]
+    assert claimed == [[1, 2], [3, 4], [5, 6]]
+    assert second.claim() == []
+    check(engine, first)
+
+
+def test_each_server_sees_what_the_other_has_stored(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    assert first.insert(new_order(1), new_order(2)) == [ACCEPTED, ACCEPTED]
+    assert second.insert(new_order(1), new_order(2, user_id=9), new_order(3)) == [REPLAYED, 2, ACCEPTED]
+    second.write([Cancel(1), SetPaused(True)])
+    assert first.claim() == []
+    assert first.totals() == second.totals()
+    assert first.is_paused
+    assert first.find([1, 3]) == second.find([1, 3])
+    check(engine, first)
+
+
+def test_the_orders_of_both_servers_count_towards_the_limit(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(new_order(1), new_order(2))
+    # A server knows how many orders were Pending at its previous transaction.
+    second.insert(new_order(3))
+    [refused] = second.write([new_order(4)], max_pending=3)
+    assert isinstance(refused, BacklogFullError)
+
+
+def test_only_the_server_that_claimed_an_order_can_end_the_attempt(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    [order] = first.claim()
+    second.finish(completed(order.attempt))
+    assert first.find_one(1) == order
+    first.finish(completed(order.attempt))
+    assert first.find_one(1).status is Status.COMPLETED
+    check(engine, second)
+
+
+def test_a_server_claims_an_order_that_the_other_one_has_put_back(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 4)))
+    one, _, _ = first.claim()
+    assert second.claim() == []
+    first.finish_attempt(one, Status.PENDING)
+    second.live(1)
+    assert [(order.order_id, order.claims) for order in second.claim()] == [(1, 2)]
+
+
+@pytest.mark.slow
+def test_the_same_orders_in_opposite_sequences_cause_no_deadlock(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    rounds, count = 20, 300
+    barrier = threading.Barrier(2)
+    results: dict[int, list[Insertion | int]] = {}
+
+    def insert(place: int, server: Server) -> None:
+        server.connect()
+        try:
+            found: list[Insertion | int] = []
+            for number in range(rounds):
+                orders: Sequence[NewOrder] = [new_order(number * count + each + 1) for each in range(count)]
+                barrier.wait()
+                inserted = server.insert(*(orders if place else reversed(orders)))
+                found += inserted if place else reversed(inserted)
+            results[place] = found
+        finally:
+            server.disconnect()
+
+    threads = [threading.Thread(target=insert, args=item) for item in enumerate(servers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pairs = list(zip(results[0], results[1], strict=True))
+    assert len(pairs) == rounds * count
+    assert {frozenset(pair) for pair in pairs} == {frozenset({ACCEPTED, REPLAYED})}
+    check(engine, servers[0])
+
+
+# Leases
+
+
+def test_a_server_that_lives_is_not_taken_over(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    first.claim()
+    for _ in range(3 * LEASE_S):
+        first.live(1)
+        second.live(1)
+    assert first.find_one(1).status is Status.PROCESSING
+    check(engine, second)
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED])
+def test_the_orders_of_a_server_that_died_are_taken_over(
+    engine: PostgresqlEngine, servers: tuple[Server, Server], status: Status
+) -> None:
+    first, second = servers
+    second.recover(lambda attempt: Outcome(attempt.sequence, attempt.claim, status, "killed", due_us=0))
+    first.insert(*map(new_order, (1, 2)))
+    [order] = first.claim(1)
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    taken = second.find_one(1)
+    assert (taken.status, taken.error, taken.claims) == (status, "killed", 1)
+    assert engine.server_count() == 1
+    check(engine, second)
+    # The first server was only slow: its outcome changes nothing, and it goes on as a new server.
+    first.finish_attempt(order, Status.COMPLETED)
+    assert first.find_one(1) == taken
+    assert engine.server_count() == 2
+    second.claim(1 if status is Status.PENDING else 0)
+    assert [each.order_id for each in first.claim()] == [2]
+    check(engine, first)
+
+
+def test_a_server_takes_over_only_after_it_has_lived_for_a_whole_lease(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    first.claim()
+    second.live(LEASE_S - 1)
+    engine.expire_leases()
+    second.monotonic_s += LEASE_S + 1  # nobody could reach the database
+    second.live(1)
+    assert first.find_one(1).status is Status.PROCESSING
+    assert engine.server_count() == 2
+    engine.expire_leases()
+    second.live(LEASE_S)
+    assert first.find_one(1).status is Status.PENDING
+    check(engine, second)
+
+
+def test_a_server_whose_orders_were_taken_over_writes_its_batch_as_a_new_server(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    [order] = first.claim()
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    results = first.write([new_order(2), Cancel(1)])
+    assert results[0] is ACCEPTED
+    assert first.find_one(1).status is Status.CANCELLED
+    assert first.find_one(1).claims == order.claims
+    check(engine, first)
+
+
+def test_many_attempts_of_a_server_that_died_are_taken_over(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 2_501)))
+    assert len(first.claim(2_500)) == 2_500
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    totals = second.totals()
+    assert (totals.pending, totals.processing, engine.server_count()) == (2_500, 0, 1)
+    check(engine, second)
+
+
+def test_a_server_that_stops_leaves_its_totals_and_no_lease(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 4)))
+    [order] = first.claim(1)
+    first.finish(completed(order.attempt))
+    totals = first.totals()
+    first.disconnect()
+    assert engine.server_count() == 1
+    assert second.totals() == totals
+    check(engine, second)
+
+
+def test_the_running_attempts_of_a_server_that_stops_are_taken_over_at_once(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    first.claim()
+    first.disconnect()
+    second.live(1)
+    assert second.find_one(1).status is Status.PENDING
+    assert engine.server_count() == 1
+    check(engine, second)
+
+
+def test_an_idle_server_renews_its_lease(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    first.claim()
+    second.live(LEASE_S)
+    engine.expire_leases()
+    first.live(1)
+    second.live(1)
+    assert first.find_one(1).status is Status.PROCESSING
+
+
+# Due times
+
+
+def test_a_retry_is_due_at_the_same_moment_on_servers_with_different_clocks(
+    engine: PostgresqlEngine, clock: Clock
+) -> None:
+    ahead = Clock(clock.now_us + 3_600 * SECOND_US)
+    first, second = Server(engine, clock, database_clock=clock), Server(engine, ahead, database_clock=clock)
+    for server in (first, second):
+        server.connect()
+        server.recover()
+    first.insert(new_order(1))
+    [order] = first.claim()
+    first.finish_attempt(order, Status.PENDING, "down", due_us=clock.now_us + 10 * SECOND_US)
+    assert second.find_one(1).due_us == ahead.now_us + 10 * SECOND_US
+    for each in (clock, ahead):
+        each.now_us += 9 * SECOND_US
+    assert second.claim() == []
+    for each in (clock, ahead):
+        each.now_us += SECOND_US
+    assert [each.order_id for each in second.claim()] == [1]
+    first.disconnect()
+    second.disconnect()
