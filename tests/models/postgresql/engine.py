@@ -10,7 +10,7 @@ from models.order import Status, Totals
 from models.postgresql.store import PostgresqlStore
 from models.postgresql.transactions import MAX_MADE_READY
 from tests.models.engines import StoredOrder
-from tests.models.postgresql.tables import check_tables, recount
+from tests.models.postgresql.tables import FILL_BLOCKS, check_tables, recount
 from tests.postgresql.databases import emptied_database, execute
 
 _STATUS_CODES = {Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
@@ -60,11 +60,11 @@ class PostgresqlEngine:
 
     def put(self, orders: Sequence[StoredOrder]) -> None:
         with self._connection.transaction():
-            execute(self._connection, "DELETE FROM orders")
-            execute(self._connection, "DELETE FROM work")
-            execute(self._connection, "DELETE FROM ends")
+            for table in ("orders", "work", "ends", "blocks"):
+                execute(self._connection, f"DELETE FROM {table}")
             for order in orders:
                 self._put_one(order)
+            execute(self._connection, FILL_BLOCKS)
 
     def _put_one(self, order: StoredOrder) -> None:
         execute(

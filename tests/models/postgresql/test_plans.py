@@ -1,0 +1,191 @@
+"""Every statement of the store reads few pages, whether the tables are empty, small, or contain 1,000,000 orders."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from models.database_address import PostgresqlUrl
+from models.health import Work
+from models.listing import Listing
+from models.order import Ending, Status
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.opening import open_postgresql_store
+from models.postgresql.store import PostgresqlStore
+from models.writes import Cancel, FinishAndClaim, Outcome, Retry, RetrySelection, SetPaused
+from tests.models.postgresql.tables import check_tables, fill
+from tests.models.samples import SECOND_US, Clock, new_order
+from tests.models.shorthand_store import ShorthandStore
+from tests.postgresql.databases import connect, execute
+from tests.postgresql.server import PrivateServer
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
+
+FIRST_US = 1_740_830_400 * SECOND_US
+MANY, SMALL = 1_000_000, 100
+NEW_ID = 10_000_000
+MAX_PAGES = 600
+"""An update of an order with its indexes reads about 20 pages, and no call updates more than 20 orders."""
+MAX_LIST_PAGES = 8_000
+"""A list with several filters reads all orders of a user, or of a status in a period, but not all orders."""
+_STATISTICS = """
+SELECT sum(shared_blks_hit + shared_blks_read) FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query NOT LIKE '%pg_stat%'"""
+_OTHER_CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+_SCANS = """
+SELECT relname, seq_scan FROM pg_stat_user_tables
+WHERE relname IN ('orders', 'work', 'ends', 'attempts') AND seq_scan > 0"""
+
+
+class Shop:
+    """Calls all methods of a store, in a database with this number of orders."""
+
+    def __init__(self, store: ShorthandStore, clock: Clock, count: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._count = count
+        self._next_id = NEW_ID
+
+    def calls(self) -> Iterator[str]:
+        """Calls the methods one after the other. Yields a description of each call after it."""
+        yield from self._write()
+        yield from self._command()
+        yield from self._read()
+        for status in (None, *Status):
+            for user_id in (None, 5, 10**9):
+                yield from self._list(Listing(limit=20, status=status, user_id=user_id))
+
+    def _new_ids(self, count: int) -> range:
+        self._next_id += count
+        return range(self._next_id - count, self._next_id)
+
+    def _write(self) -> Iterator[str]:
+        store, ids = self._store, self._new_ids(40)
+        store.insert(*map(new_order, ids[:10]))
+        yield "insert"
+        store.insert(new_order(ids[0]), new_order(ids[10], metadata='{"a": 1}'))
+        yield "insert again"
+        store.write([*map(new_order, ids[11:15])], max_pending=0)
+        yield "insert beyond the limit"
+        claimed = store.claim(8)
+        yield "claim"
+        due_us = self._clock.now_us - 1
+        done, failed, waiting, put_back = claimed[:2], claimed[2:4], claimed[4:6], claimed[6:]
+        outcomes = [
+            *(Outcome(each.sequence, each.claims, Status.COMPLETED) for each in done),
+            *(Outcome(each.sequence, each.claims, Status.FAILED, "no", ending=Ending.FAILED) for each in failed),
+            *(Outcome(each.sequence, each.claims, Status.PENDING, "x", due_us, Ending.FAILED) for each in waiting),
+            *(Outcome(each.sequence, each.claims, Status.PENDING) for each in put_back),
+        ]
+        store.write([FinishAndClaim(outcomes, 4), new_order(ids[20])])
+        yield "outcomes, a new order and claims"
+        running = store.claim(10)
+        yield "claim retries"
+        store.finish(*(Outcome(each.sequence, each.claims, Status.COMPLETED) for each in running))
+        yield "complete"
+
+    def _command(self) -> Iterator[str]:
+        store, ids = self._store, self._new_ids(10)
+        store.insert(*map(new_order, ids[:4]))
+        store.write([Cancel(ids[0]), Cancel(ids[1]), Cancel(ids[9]), SetPaused(True)])
+        yield "cancel and pause"
+        store.write([SetPaused(False), Retry(ids[0]), Retry(10), Retry(self._count - 1), Retry(self._count - 2)])
+        yield "retry"
+        for status in (Status.FAILED, Status.PENDING):
+            for error in (None, "no", "nothing has this error"):
+                for from_us in (None, 2**62):
+                    selection = RetrySelection(status=status, error=error, created_from_us=from_us)
+                    store.retry_selected(selection, 5)
+                    yield f"retry {selection}"
+        store.tend()
+        yield "tend"
+        for work in Work:
+            store.probe(work)
+            yield f"probe {work}"
+
+    def _read(self) -> Iterator[str]:
+        store = self._store
+        store.find([*range(1, 10), self._count, NEW_ID, 2**62])
+        yield "find"
+        for order_id in (10, NEW_ID, 2**62):
+            store.history(order_id)
+            yield f"history of {order_id}"
+        store.totals()
+        yield "totals"
+
+    def _list(self, listing: Listing) -> Iterator[str]:
+        last_us = FIRST_US + self._count * SECOND_US
+        middle_us = (FIRST_US + last_us) // 2
+        for before in (listing.before, self._count // 2):
+            for from_us, until_us in (
+                (None, None),
+                (FIRST_US, last_us),
+                (middle_us, None),
+                (middle_us, middle_us + 10 * SECOND_US),
+                (None, FIRST_US + 10 * SECOND_US),
+                (2**62, None),
+            ):
+                page = replace(listing, before=before, created_from_us=from_us, created_until_us=until_us)
+                self._store.list_orders(page)
+                yield f"list {page}"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PrivateServer]:
+    """A server that records how many pages each statement reads."""
+    with PrivateServer("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=1000") as server:
+        yield server
+
+
+def measure(server: PrivateServer, name: str, count: int) -> dict[str, int]:
+    """Calls all methods of a store with this number of orders. Returns how many pages each call reads.
+
+    Fails if PostgreSQL reads a whole table.
+    """
+    with connect(server.url()) as connection:
+        execute(connection, f"CREATE DATABASE {name}")
+    url, clock = PostgresqlUrl(server.url(name)), Clock(FIRST_US + count * SECOND_US)
+    open_postgresql_store(url, clock=clock)
+    pages: dict[str, int] = {}
+    with connect(url.url) as connection:
+        execute(connection, "CREATE SCHEMA measurement")
+        execute(connection, "CREATE EXTENSION pg_stat_statements SCHEMA measurement")
+        fill(connection, count)
+    # The numbers of scans are updated when a connection ends.
+    with connect(url.url) as connection:
+        execute(connection, "SET search_path = public, measurement")
+        with opened_shop(url, clock, count) as shop:
+            # Afterwards, the statements are prepared, with the plans that all later calls use.
+            for _ in range(2):
+                assert len(list(shop.calls())) > 200
+            execute(connection, "SELECT pg_stat_reset()")
+            execute(connection, "SELECT pg_stat_statements_reset()")
+            for call in shop.calls():
+                [(read,)] = execute(connection, _STATISTICS)
+                pages[call] = int(read or 0)
+                execute(connection, "SELECT pg_stat_statements_reset()")
+        while execute(connection, _OTHER_CONNECTIONS) != [(0,)]:
+            pass
+        assert execute(connection, _SCANS) == []
+        check_tables(connection)
+    return pages
+
+
+@contextmanager
+def opened_shop(url: PostgresqlUrl, clock: Clock, count: int) -> Iterator[Shop]:
+    database = RetryingPostgresqlDatabase(url)
+    database.connect()
+    try:
+        yield Shop(ShorthandStore(PostgresqlStore(database, clock=clock, read_database_us=clock)), clock, count)
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("count", [0, SMALL, MANY])
+def test_no_call_reads_many_pages(server: PrivateServer, count: int) -> None:
+    pages = measure(server, f"shop_{count}", count)
+    many = [call for call, read in pages.items() if read > (MAX_LIST_PAGES if call.startswith("list") else MAX_PAGES)]
+    assert {call: pages[call] for call in many} == {}
