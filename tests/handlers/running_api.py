@@ -33,9 +33,8 @@ from models.errors import StorageError
 from models.health import Work
 from models.listing import Listing, Page
 from models.order import Order, Totals
-from models.sqlite.store import SqliteStore
 from models.writes import AnyWrite, WriteResult
-from tests.models.new_database import open_new_database
+from tests.models.new_store import open_new_store
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 from workers.processors.record import RecordRunner
@@ -150,12 +149,11 @@ class WayLog(AccessLog):
 
 
 class BlockableStore(ShorthandStore):
-    """A store for tests that block writes, reads or listings, or change pragmas."""
+    """A store for tests that block writes, reads or listings, or make the database read-only."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
-        database = open_new_database(path)
-        super().__init__(SqliteStore(database, clock=clock))
-        self._pragma = database.pragma
+        store, self._set_read_only, self.give_back = open_new_store(path, clock=clock)
+        super().__init__(store)
         self._before_write: list[Callable[[], object]] = []
         self.waiting_writes = 0
         """How many writes wait until the block of `blocked` ends."""
@@ -163,9 +161,9 @@ class BlockableStore(ShorthandStore):
         for each in self.gates.values():
             each.set()
 
-    def set_pragma(self, name: str, value: int) -> None:
-        """Sets a pragma of the writer's connection before the next write."""
-        self._before_write.append(lambda: self._pragma(name, value))
+    def set_read_only(self, is_read_only: bool) -> None:
+        """Makes the next writes fail, or lets them succeed again."""
+        self._before_write.append(lambda: self._set_read_only(is_read_only))
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
         self._prepare_write()
@@ -302,6 +300,7 @@ class RunningApi:
         self._client.close()
         await self.orders.close()
         await self._api.close()
+        self.store.give_back()
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -349,8 +348,8 @@ class RunningApi:
         while self.in_flight.count != count:
             await turn_of_the_loop()
 
-    async def pragma(self, name: str, value: int) -> None:
-        self.store.set_pragma(name, value)
+    async def set_read_only(self, is_read_only: bool) -> None:
+        self.store.set_read_only(is_read_only)
 
     @contextmanager
     def blocked(self, *, reads: bool = False, listings: bool = False) -> Iterator[None]:

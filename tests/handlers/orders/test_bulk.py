@@ -207,6 +207,7 @@ async def test_an_order_that_alone_cannot_be_stored_is_rejected_with_503(start_a
 
 
 @BOTH
+@pytest.mark.sqlite
 @pytest.mark.gen_test
 @pytest.mark.usefixtures("failing_storage")
 async def test_a_locked_database_is_a_503_and_nothing_is_stored(

@@ -238,11 +238,11 @@ async def test_the_body_timeout_does_not_apply_to_a_stream(api: RunningApi) -> N
 async def test_a_storage_failure_within_a_stream_is_a_503_with_the_counts(api: RunningApi) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
-        await api.pragma("query_only", 1)
+        await api.set_read_only(True)
         await connection.send(chunk(lines_of(4, 5)) + chunk(lines_of(6)) + LAST_CHUNK)
         assert_partial(await connection.answer(), "storage-unavailable", accepted=3)
         assert await stored(api) == 3
-        await api.pragma("query_only", 0)
+        await api.set_read_only(False)
         body = lines_of(*range(1, 7))
         await connection.send(head(f"Content-Length: {len(body)}") + body)
         assert (await connection.answer()).json == counts(3, 3)

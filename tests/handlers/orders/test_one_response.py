@@ -133,7 +133,7 @@ class OneStream:
             case "unblock":
                 self._blocked.close()
             case "disk":
-                await self._api.pragma("query_only", 1)
+                await self._api.set_read_only(True)
         for _ in range(10 if event == "turns" else 1):
             await turn_of_the_loop()
 

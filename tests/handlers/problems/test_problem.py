@@ -193,6 +193,7 @@ def assert_says_when_to_try_again(answer: Answer, slug: str, path: str = "/order
     assert int(answer.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.gen_test
 @pytest.mark.usefixtures("failing_storage")
 async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tmp_path: Path) -> None:
@@ -211,11 +212,11 @@ async def test_a_database_locked_by_another_program_is_a_503(api: RunningApi, tm
 @pytest.mark.gen_test
 @pytest.mark.usefixtures("failing_storage")
 async def test_a_database_that_cannot_be_written_is_a_503(api: RunningApi) -> None:
-    await api.pragma("query_only", 1)
+    await api.set_read_only(True)
     assert_says_when_to_try_again(await api.post(order_text()), "storage-unavailable")
     assert_says_when_to_try_again(await api.get("/readyz"), "storage-unavailable", "/readyz")
     assert (await api.get("/order/12345")).status == 404
-    await api.pragma("query_only", 0)
+    await api.set_read_only(False)
     assert (await api.get("/readyz")).status == 200
     assert (await api.post(order_text())).status == 202
 

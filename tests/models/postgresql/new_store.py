@@ -1,0 +1,25 @@
+"""New stores in PostgreSQL for tests that do not depend on the kind of database."""
+
+from models.clock import Clock
+from models.database_address import PostgresqlUrl
+from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.store import PostgresqlStore
+from tests.models.new_store import NewStore
+from tests.postgresql.databases import EmptiedDatabase
+
+_free: list[EmptiedDatabase] = []
+"""The databases of this process that no store uses."""
+
+
+def open_new_postgresql_store(clock: Clock) -> NewStore:
+    """A store in an empty database, whose clock is the same."""
+    taken = _free.pop() if _free else EmptiedDatabase()
+    taken.empty()
+    database = RetryingPostgresqlDatabase(PostgresqlUrl(taken.url), deadline_s=0)
+
+    def set_read_only(is_read_only: bool) -> None:
+        database.execute_sql(f"SET default_transaction_read_only = {'on' if is_read_only else 'off'}")
+
+    return NewStore(
+        PostgresqlStore(database, clock=clock, read_database_us=clock), set_read_only, lambda: _free.append(taken)
+    )
