@@ -65,7 +65,12 @@ class Load(Command):
                 cpu_clock_ns=time.process_time_ns,
                 wall_clock_ns=time.time_ns,
             )
-            self._result = result = run_to_end(run.complete())
+            try:
+                run_to_end(run.complete())
+            except KeyboardInterrupt:
+                self._result = run.result
+                raise
+            self._result = result = run.result
         if result.interrupted:
             return ExitStatus.INTERRUPTED
         return ExitStatus.PASSED if result.is_good else ExitStatus.FAILED
