@@ -7,8 +7,8 @@ from itertools import islice
 
 from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
 from load.cli.command import ProgressBar
-from load.http.address import Address, Unreachable, raise_if_tls, reach
-from load.http.connection import NoResponse, TooSlow
+from load.http.address import Address, Unreachable, reach
+from load.http.connection import NoResponse
 from load.http.connections import ClosedLoop, Connections, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
 from load.orders.sources import OrderSource, requests_of
@@ -65,19 +65,15 @@ class Run:
 
     async def _poll_first(self, backlog: Backlog) -> int:
         """Print how many orders the server has. Return how many are not processed, 0 if unknown. Raises NotAllowed."""
-        orders, waiting, limit_s = None, 0, self.timeouts.connection_s
+        orders, waiting = None, 0
         try:
-            metrics = await backlog.poll(limit_s=limit_s)
+            metrics = await backlog.poll(limit_s=self.timeouts.connection_s)
+            orders, waiting = metrics.orders, metrics.waiting
         except NotAllowed:
             raise
-        except (NoMetrics, TooSlow):
+        except (NoMetrics, NoResponse):
             # A server without metrics can still accept orders, and a slow server can still be measured.
             backlog.close()
-        except NoResponse:
-            backlog.close()
-            await raise_if_tls(self.settings.url, timeout_s=limit_s)
-        else:
-            orders, waiting = metrics.orders, metrics.waiting
         if not self.settings.own_server:
             self.print_line(_other_orders_line(self.settings, orders, len(self.source)))
         return waiting

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from load.cli.flags import HIGHEST, CommandParser, named_file, rate, seconds, seconds_or_0, whole_number, writable_file
-from load.http.address import BadUrl, ServerUrl
+from load.http.address import EXAMPLE, BadUrl, ServerUrl
 
 KEY_VARIABLE = "ORDERS_KEY"  # The environment variable with the API key.
-URL = "http://127.0.0.1:8080"
 MOST_PER_REQUEST = 1000
 MOST_PER_SECOND = 1_000_000
 ORDERS = 1000
@@ -86,7 +85,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str] = NO_VARI
             flags.api_key = _api_key(environment[KEY_VARIABLE])
         except argparse.ArgumentTypeError as problem:
             parser.error(f"{KEY_VARIABLE}: {problem}")
-    flags.url = flags.url or ServerUrl.parse(URL)
+    flags.url = flags.url or ServerUrl.parse(EXAMPLE)
     flags.api_key = flags.api_key or ""
     if flags.rate and not (flags.orders or flags.replay or flags.duration_s):
         flags.duration_s = DURATION_S
@@ -165,7 +164,7 @@ def _new_parser() -> CommandParser:
     own_server = "start a server with a temporary database, load it, and remove both at the end"
     group.add_argument("--own-server", action="store_true", help=own_server)
     trusted = "trusts the system's certificates, or those in the file that SSL_CERT_FILE names"
-    add("--url", "URL", _server_url, f"the server ({URL}); https:// {trusted}")
+    add("--url", "URL", _server_url, f"the server ({EXAMPLE}); https:// {trusted}")
     add("--api-key", "KEY", _api_key, f"the key to send with every request (the environment variable {KEY_VARIABLE})")
     to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
     add("--json", "FILE", writable_file, to_json)
