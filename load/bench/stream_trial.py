@@ -22,7 +22,7 @@ from load.bench.measurement import Measurement, expect
 from load.bench.trial import PROCESSED_RATE, Row, Server, Trial, Value
 from load.bench.workloads import STATEMENTS, body
 from load.http.address import reach
-from load.orders.comparison import bulk_fault
+from load.orders.responses import check_many
 
 ORDERS_A_SECOND = 50_000  # How many orders the stream has for each second of a measurement.
 NDJSON = "application/x-ndjson"
@@ -136,7 +136,7 @@ async def _send(trial: Trial, server: Server, orders: int) -> Measurement:
     address = server.address
     lines = b"\n".join(map(body, islice(server.ids, orders)))
     requests = iter([address.post("/orders", lines, content=NDJSON)])
-    check = expect(202, partial(bulk_fault, size=orders))
+    check = expect(202, partial(check_many, new=orders))
     measured = await trial.meter.throughput(address, requests, check, clients=1)
     measured.right *= orders
     measured.empty_after_s = await trial.wait_until_processed(address, poll_s=POLL_S)

@@ -16,7 +16,7 @@ from load.bench.reference_servers import BARE_TORNADO, DELAYS_S, FIXED_RESPONSE
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, FillJob
 from load.http.address import Address
-from load.orders.comparison import bulk_fault, post_fault
+from load.orders.responses import check_many, check_not_replayed
 from load.system.server_process import ServerProcess
 
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
@@ -39,8 +39,8 @@ KEY = "the-key-of-the-benchmark"
 SECRET = "whsec_" + "c2VjcmV0" * 4
 START_S = 60.0  # Enough for a large file that must be read from the disk completely.
 
-new_order = expect(202, post_fault)
-new_array = expect(202, partial(bulk_fault, size=ARRAY_SIZE))
+new_order = expect(202, check_not_replayed)
+new_array = expect(202, partial(check_many, new=ARRAY_SIZE))
 found = expect(200)
 
 

@@ -1,22 +1,20 @@
-"""Sends requests to a target server until each has a response, and checks the responses. Runs on the event loop.
-
-The functions `check_...` return what is wrong, or an empty string.
-"""
+"""Sends requests to a target server until each has a response, and checks the responses. Runs on the event loop."""
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
 from load.chaos.report import DROPPED, RECORD, REFUSED, UNAVAILABLE, WEBHOOK, WRONG
 from load.chaos.target import TargetServer
 from load.http.connection import Connection, NoConnection, NoResponse, Response
-from load.orders.comparison import ACCEPTED, REPLAYED, BadJson, counts_in, decode_json, difference_in, mistake_in
 from load.orders.generated import as_another_order
+from load.orders.responses import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 
-OK, CONFLICT = 200, 409
 ANSWER_LIMIT_S = 25.0  # A response can take over 13 s: the server waits up to 10 s for a lock, and 3 s while frozen.
 RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.
 CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older ones.
@@ -39,82 +37,27 @@ class Reply(NamedTuple):
     unavailable: int
 
 
-def check_new(reply: Reply, order_id: int) -> str:
-    if problem := _check_accepted(reply.answer, order_id, "a new order"):
-        return problem
-    # An attempt without a response can have stored the order. An attempt with a 503 has not.
-    if REPLAYED not in reply.answer.head or reply.unanswered:
-        return ""
-    return "a replay after a 503 that stored nothing" if reply.unavailable else "a new order was answered as a replay"
-
-
-def check_replay(reply: Reply, order_id: int) -> str:
-    if problem := _check_accepted(reply.answer, order_id, "an acknowledged order that was sent again"):
-        return problem
-    return "" if REPLAYED in reply.answer.head else "a replay was answered as a new order"
-
-
-def check_conflict(reply: Reply) -> str:
-    """Check the response to an order that has the id of an acknowledged order, but other values."""
-    status = reply.answer.status
-    return "" if status == CONFLICT else f"a different order with a known id got {status}"
-
-
-def check_read(reply: Reply, order: dict[str, object]) -> str:
-    if reply.answer.status != OK:
-        return f"reading an acknowledged order got {reply.answer.status}"
-    try:
-        difference = difference_in(order, decode_json(reply.answer.body))
-    except BadJson:
-        return "reading an acknowledged order got no JSON"
-    return "an acknowledged order was read with other values" if difference else ""
-
-
-def check_bulk(reply: Reply, *, new: int, has_known: bool) -> str:
-    """Check the response to `new` new orders. If `has_known`, a repeated order and a changed order follow them."""
-    if reply.answer.status != ACCEPTED:
-        return f"a request with new orders got {reply.answer.status}"
-    counts = counts_in(reply.answer)
-    if counts is None:
-        return "a 202 that does not count the orders"
-    if not counts.adds_up(new + 2 * has_known):
-        return "a 202 whose counts don't add up"
-    if [(each.index, each.status) for each in counts.rejected] != [(new + 1, CONFLICT)] * has_known:
-        return "a 202 that rejects other orders than the conflicting one"
-    # An attempt without a response, or with a 503, can have stored some of the orders.
-    if counts.duplicates != has_known and not (reply.unanswered or reply.unavailable):
-        return "a 202 that counts new orders as duplicates"
-    return ""
-
-
-def _check_accepted(answer: Response, order_id: int, name: str) -> str:
-    if answer.status != ACCEPTED:
-        return f"{name} got {answer.status}"
-    if mistake := mistake_in(answer, order_id):
-        return mistake
-    locations = [line[9:].strip() for line in answer.head.split(b"\r\n") if line.startswith(b"location:")]
-    return "" if locations == [b"/order/%d" % order_id] else "a 202 whose Location is not the order's"
-
-
+@dataclass(kw_only=True)
 class RateLimit:
     """Limits how many orders all clients together send per second. Stops the clients when `ending` is set."""
 
-    def __init__(self, *, per_second: float, clock_s: Callable[[], float], ending: asyncio.Event) -> None:
-        self._interval_s = 1 / per_second
-        self._clock_s = clock_s
-        self._ending = ending
-        self._next_s = clock_s()
+    per_second: float
+    clock_s: Callable[[], float]
+    ending: asyncio.Event
+
+    def __post_init__(self) -> None:
+        self._next_s = self.clock_s()
 
     async def acquire(self, count: int) -> bool:
         """Wait until the caller is allowed to send `count` orders. Return False if `ending` is set."""
-        now_s = self._clock_s()
+        now_s = self.clock_s()
         due_s = max(self._next_s, now_s - CATCH_UP_S)
-        self._next_s = due_s + count * self._interval_s
+        self._next_s = due_s + count / self.per_second
         if due_s > now_s:
             with suppress(TimeoutError):
                 async with asyncio.timeout(due_s - now_s):
-                    await self._ending.wait()
-        return not self._ending.is_set()
+                    await self.ending.wait()
+        return not self.ending.is_set()
 
 
 class RetryingClient:
@@ -162,7 +105,9 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
             [index] = ledger.take(1, is_sent=True)
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
-            target.findings.add_answer(check_new(reply, order_id), order_id)
+            # An attempt without a response can have stored the order. An attempt with a 503 has not.
+            problem = check_new(reply.answer, order_id, may_be_known=reply.unanswered > 0)
+            target.findings.add_answer("a new order", problem, order_id)
             if reply.answer.status == ACCEPTED:
                 ledger.note_acknowledged([index])
             known = ledger.any_acknowledged(rng)
@@ -175,13 +120,13 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
     """Repeat an acknowledged order (choice 0), send it with a changed value (1), or read it (2)."""
     orders, address = target.ledger.orders, target.address
     order_id, body = orders.order_id(index), orders.body(index)
-    if choice == 0:
-        problem = check_replay(await client.send(address.post("/order", body)), order_id)
-    elif choice == 1:
-        problem = check_conflict(await client.send(address.post("/order", as_another_order(body))))
-    else:
-        problem = check_read(await client.send(address.get(f"/order/{order_id}")), orders.order(index))
-    target.findings.add_answer(problem, order_id)
+    again, changed = address.post("/order", body), address.post("/order", as_another_order(body))
+    name, request, check = (
+        ("an acknowledged order that was sent again", again, partial(check_known, order_id=order_id)),
+        ("a different order with a known id", changed, partial(check_status, status=CONFLICT)),
+        ("an acknowledged order", address.get(f"/order/{order_id}"), partial(check_read, order=orders.order(index))),
+    )[choice]
+    target.findings.add_answer(name, check((await client.send(request)).answer), order_id)
 
 
 async def send_bulk_orders(
@@ -203,8 +148,10 @@ async def send_bulk_orders(
             lines = target.address.post("/orders", b"\n".join(bodies), content=NDJSON)
             array = target.address.post("/orders", b"[%s]" % b",".join(bodies))
             reply = await client.send(lines if as_lines else array)
-            problem = check_bulk(reply, new=count, has_known=known is not None)
-            target.findings.add_answer(problem, ledger.orders.order_id(indexes[0]))
+            # An attempt without a response, or with a 503, can have stored some of the orders.
+            may_repeat = bool(reply.unanswered or reply.unavailable)
+            problem = check_many(reply.answer, new=count, has_known=known is not None, may_repeat=may_repeat)
+            target.findings.add_answer("a request with new orders", problem, ledger.orders.order_id(indexes[0]))
             if not problem:
                 ledger.note_acknowledged(indexes)
 

@@ -157,10 +157,10 @@ class Findings:
     def add(self, row: str, text: str = "", order_id: int = 0) -> None:
         self.problems[row].append((text, order_id))
 
-    def add_answer(self, problem: str, order_id: int) -> None:
-        """Add what is wrong with a response, unless `problem` is empty."""
+    def add_answer(self, name: str, problem: str, order_id: int) -> None:
+        """Add what is wrong with the response to `name`, unless `problem` is empty."""
         if problem:
-            self.add(WRONG, problem, order_id)
+            self.add(WRONG, f"{name}: {problem}", order_id)
 
     def add_orders(self, row: str, orders: Mapping[int, str]) -> None:
         """Add problems of the kind `row`. `orders` maps ids to problems. Ignores orders that already have a problem."""

@@ -22,8 +22,8 @@ from load.cli.flags import CommandParser, named_file, whole_number
 from load.http.address import Address, reach
 from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
-from load.orders.comparison import ACCEPTED, bulk_fault, reason_in
 from load.orders.generated import GeneratedOrders
+from load.orders.responses import ACCEPTED, check_many, reason_in
 from load.orders.sources import requests_of
 from load.system.event_loop import run_to_end
 from load.system.server_process import ServerProcess
@@ -61,7 +61,7 @@ class OrderFeeder:
         orders = min(ARRAY_SIZE, len(self._orders) - first)
         if response.status != ACCEPTED:
             self._note(f"status {response.status} {reason_in(response)}".rstrip())
-        elif fault := bulk_fault(response, size=orders, may_repeat=True):
+        elif fault := check_many(response, new=orders, may_repeat=True):
             self._note(fault)
         else:
             self.taken += orders

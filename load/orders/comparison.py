@@ -1,26 +1,19 @@
-"""Compares sent orders with the orders that the server returns, and interprets responses. Any thread.
+"""Compares sent orders with the orders that the server returns. Any thread.
 
 Numbers in JSON keep their exact value: fractions are decoded as Decimal.
 """
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from load.cli.errors import cut
-from load.http.connection import Response
 
 SHOWN = 80
 HIGHEST_EXPONENT, LOWEST_EXPONENT = 30, -30
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-ACCEPTED = 202
-NOTHING_ACCEPTED = 422
-REPLAYED = b"\r\nidempotent-replayed: true"  # In `Response.head` if the server already had the order.
-NO_COUNTS = "a 202 that does not count the orders"
-_objects = msgspec.json.Decoder(dict[str, Any])
-Kind = TypeVar("Kind")
 
 
 class BadJson(ValueError):
@@ -105,93 +98,3 @@ def _is_same(one: object, other: object) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return one == other
-
-
-class Rejection(msgspec.Struct):
-    """A rejected order of an array. `index` is the position of the order in the array."""
-
-    index: int
-    status: int
-    detail: str = ""
-
-
-class BulkResponse(msgspec.Struct):
-    """The response to an array of orders. It counts accepted orders, duplicates and rejected orders."""
-
-    accepted: int
-    duplicates: int
-    rejected: list[Rejection]
-    rejected_total: int
-
-    def adds_up(self, orders: int) -> bool:
-        """Return whether the response counts each of the `orders` orders exactly once."""
-        places = {rejection.index for rejection in self.rejected}
-        return (
-            min(self.accepted, self.duplicates) >= 0
-            and self.accepted + self.duplicates + self.rejected_total == orders
-            and len(self.rejected) == len(places) == self.rejected_total
-            and all(0 <= place < orders for place in places)
-        )
-
-
-class InvalidValue(msgspec.Struct):
-    """Says what is wrong with one value of an order. `pointer` is the JSON pointer to the value."""
-
-    pointer: str = ""
-    detail: str = ""
-
-
-class Problem(msgspec.Struct):
-    """The body of an error response (RFC 9457)."""
-
-    title: str = ""
-    detail: str = ""
-    errors: list[InvalidValue] = []
-
-
-_bulk_responses = msgspec.json.Decoder(BulkResponse)
-_problems = msgspec.json.Decoder(Problem)
-
-
-def _decode(response: Response, decoder: "msgspec.json.Decoder[Kind]") -> Kind | None:
-    try:
-        return decoder.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def reason_in(response: Response) -> str:
-    """Return the reason in an error response, or "" if it has none."""
-    problem = _decode(response, _problems) or Problem()
-    if problem.errors:
-        return "; ".join(f"{error.pointer} {error.detail}".strip() for error in problem.errors)
-    return problem.detail or problem.title
-
-
-def mistake_in(response: Response, order_id: int) -> str:
-    """Return what is wrong with a 202 for one order, or "". The 202 must contain the order's id as a string."""
-    named = (_decode(response, _objects) or {}).get("order_id")
-    if named == str(order_id):
-        return ""
-    if named is None:
-        return "a 202 that names no order"
-    return "a 202 that names another order" if isinstance(named, str) else "a 202 whose order_id is not a string"
-
-
-def post_fault(response: Response) -> str:
-    """Return an error if the 202 for a new order says that the server already had the order, otherwise ""."""
-    return "an order that was there before" if REPLAYED in response.head else ""
-
-
-def counts_in(response: Response) -> BulkResponse | None:
-    """Return the counts in the response to an array of orders; None if it has no counts."""
-    return _decode(response, _bulk_responses)
-
-
-def bulk_fault(response: Response, *, size: int, may_repeat: bool = False) -> str:
-    """Return what is wrong with the 202 for an array, or "". Duplicates are wrong unless `may_repeat` is true."""
-    counts = counts_in(response)
-    if counts is None:
-        return NO_COUNTS
-    is_right = counts.adds_up(size) and not counts.rejected and (may_repeat or not counts.duplicates)
-    return "" if is_right else f"{counts.accepted} accepted of {size}"

@@ -21,8 +21,9 @@ from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
 from load.http.open_loop import OpenLoop, SendDelays
 from load.orders.generated import SentOrders
+from load.orders.responses import check_new
 from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
-from load.soak.requests import SessionRequests, check_new
+from load.soak.requests import SessionRequests
 from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
 FILLING_ARRAYS = 60  # Each has 1,000 orders, and each order has at least two events: over 100,000 events in total.

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from load.http.address import Address
 from load.http.connection import Response
-from load.orders.comparison import REPLAYED, BadJson, bulk_fault, decode_json, difference_in, mistake_in, post_fault
 from load.orders.generated import SentOrders, as_another_order
+from load.orders.responses import check_known, check_many, check_read, check_status
 
 ARRAY_SIZE = 1_000
 WAIT_S = 5
@@ -49,7 +49,7 @@ class SessionRequests:
             yield self._read(self._any_index(), f"?wait={WAIT_S}", is_completed=True)
             [index] = self.ledger.take(1, is_sent=True)
             body, prefer = self.ledger.orders.body(index), f"Prefer: wait={WAIT_S}\r\n"
-            check = partial(check_read, self.ledger.orders.order(index), is_completed=True)
+            check = partial(check_read, order=self.ledger.orders.order(index), is_completed=True)
             yield CheckedRequest(
                 self.address.post("/order", body, header=prefer), partial(self._acknowledge, [index], check)
             )
@@ -72,10 +72,11 @@ class SessionRequests:
         return map(self._get, cycle(("/livez", "/readyz", "/")))
 
     def arrays(self) -> Requests:
+        check = partial(check_many, new=ARRAY_SIZE)
         while True:
             indexes = self.ledger.take(ARRAY_SIZE, is_sent=True)
             body = b"[%s]" % b",".join(map(self.ledger.orders.body, indexes))
-            yield CheckedRequest(self.address.post("/orders", body), partial(self._acknowledge, indexes, check_array))
+            yield CheckedRequest(self.address.post("/orders", body), partial(self._acknowledge, indexes, check))
 
     def mistakes(self) -> Requests:
         """Yield requests that the server must reject, and repetitions of an acknowledged order."""
@@ -90,7 +91,7 @@ class SessionRequests:
             yield self._expect(413, post("/order", LARGE_BODY))
             index = self._any_index()
             body = orders.body(index)
-            yield CheckedRequest(post("/order", body), check_repeated)
+            yield CheckedRequest(post("/order", body), partial(check_known, order_id=orders.order_id(index)))
             yield self._expect(409, post("/order", as_another_order(body)))
             yield self._expect(409, post(f"/order/{orders.order_id(index)}/retry", b""))
 
@@ -98,12 +99,12 @@ class SessionRequests:
         return self._expect(status, self.address.get(path))
 
     def _expect(self, status: int, request: bytes) -> CheckedRequest:
-        return CheckedRequest(request, partial(check_status, status))
+        return CheckedRequest(request, partial(check_status, status=status))
 
     def _read(self, index: int, query: str = "", *, is_completed: bool = False) -> CheckedRequest:
         orders = self.ledger.orders
         request = self.address.get(f"/order/{orders.order_id(index)}{query}")
-        return CheckedRequest(request, partial(check_read, orders.order(index), is_completed=is_completed))
+        return CheckedRequest(request, partial(check_read, order=orders.order(index), is_completed=is_completed))
 
     def _acknowledge(self, indexes: Sequence[int], check: Callable[[Response], str], answer: Response) -> str:
         """Return what `check` says about a response. If the response is correct, record the orders as acknowledged."""
@@ -117,32 +118,3 @@ class SessionRequests:
         if index is None:
             raise ValueError("no order was acknowledged")
         return index
-
-
-def check_status(status: int, answer: Response) -> str:
-    return "" if answer.status == status else f"status {answer.status} instead of {status}"
-
-
-def check_new(answer: Response, order_id: int) -> str:
-    return check_status(202, answer) or mistake_in(answer, order_id) or post_fault(answer)
-
-
-def check_read(order: dict[str, object], answer: Response, *, is_completed: bool) -> str:
-    """Check a response that contains an order. The returned text has no values, so equal problems count together."""
-    if problem := check_status(200, answer):
-        return problem
-    try:
-        found = decode_json(answer.body)
-    except BadJson:
-        return "no JSON"
-    if difference_in(order, found):
-        return "an order that is not as it was sent"
-    return "an order that is not Completed" if is_completed and found["status"] != "Completed" else ""
-
-
-def check_repeated(answer: Response) -> str:
-    return check_status(202, answer) or ("" if REPLAYED in answer.head else "a repeated order that was taken as new")
-
-
-def check_array(answer: Response) -> str:
-    return check_status(202, answer) or bulk_fault(answer, size=ARRAY_SIZE)

@@ -71,7 +71,9 @@ def test_a_server_that_takes_a_different_order_with_a_known_id_is_found(
 ) -> None:
     send(100)
     assert target.ledger.acknowledged == 100
-    assert {what for what, _ in target.findings.problems[WRONG]} == {"a different order with a known id got 202"}
+    assert {what for what, _ in target.findings.problems[WRONG]} == {
+        "a different order with a known id: status 202 instead of 409"
+    }
     assert len(set(shop.ids)) == 100 < len(shop.ids)
 
 
@@ -79,7 +81,7 @@ def test_a_refused_order_is_wrong_and_not_acknowledged(target: TargetServer, sen
     order_id = target.ledger.orders.order_id(0)
     shop.refusals[order_id] = 500
     send(1)
-    assert target.findings.problems[WRONG] == [("a new order got 500", order_id)]
+    assert target.findings.problems[WRONG] == [("a new order: status 500 instead of 202", order_id)]
     assert target.ledger.acknowledged == 0
 
 

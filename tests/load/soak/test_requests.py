@@ -8,7 +8,7 @@ import pytest
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Connection, Response
 from load.orders.generated import GeneratedOrders, SentOrders
-from load.soak.requests import SessionRequests, check_new, check_read
+from load.soak.requests import SessionRequests
 from tests.load.shop import Shop
 
 NOWHERE = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))
@@ -18,47 +18,6 @@ DONE = ORDERS.body(0)[:-1] + b', "status": "Completed"}'
 
 def _answer(text: bytes, *, status: int = 200, head: bytes = b"") -> Response:
     return Response(status, b"http/1.1 %d ok" % status + head, text, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (DONE, ""),
-        (DONE.replace(b"Completed", b"Pending"), "an order that is not Completed"),
-        (ORDERS.body(1)[:-1] + b', "status": "Completed"}', "an order that is not as it was sent"),
-        (b"{}", "an order that is not as it was sent"),
-        (b"[]", "an order that is not as it was sent"),
-        (b"{", "no JSON"),
-        (b"\xff", "no JSON"),
-    ],
-)
-def test_a_read_order_is_compared_with_what_was_sent(text: bytes, problem: str) -> None:
-    assert check_read(ORDERS.order(0), _answer(text), is_completed=True) == problem
-
-
-def test_a_read_without_waiting_may_be_unprocessed() -> None:
-    pending = _answer(DONE.replace(b"Completed", b"Pending"))
-    assert check_read(ORDERS.order(0), pending, is_completed=False) == ""
-
-
-def test_a_read_with_another_status_is_wrong() -> None:
-    assert check_read(ORDERS.order(0), _answer(DONE, status=202), is_completed=True) == "status 202 instead of 200"
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (_answer(b'{"order_id": "1"}', status=202), ""),
-        (_answer(b'{"order_id": "2"}', status=202), "a 202 that names another order"),
-        (_answer(b'{"order_id": "1"}', status=503), "status 503 instead of 202"),
-        (
-            _answer(b'{"order_id": "1"}', status=202, head=b"\r\nidempotent-replayed: true"),
-            "an order that was there before",
-        ),
-    ],
-)
-def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Response, problem: str) -> None:
-    assert check_new(answer, 1) == problem
 
 
 @pytest.mark.gen_test

@@ -12,8 +12,9 @@ import pytest
 
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
+from load.orders.responses import check_status
 from load.soak import sessions as sessions_module
-from load.soak.requests import CheckedRequest, check_status
+from load.soak.requests import CheckedRequest
 from load.soak.sessions import follow_metrics, last_id_in, resume_events, send_requests, stall_events
 from tests.load.shop import Fault, Shop
 
@@ -38,8 +39,8 @@ def test_the_last_whole_event_id_is_found(piece: bytes, last_id: bytes) -> None:
 async def test_wrong_answers_are_reported_without_ids(shop: Shop) -> None:
     address, reports = await reach(ServerUrl.parse(shop.url)), list[str]()
     requests = [
-        CheckedRequest(address.get("/order/17"), partial(check_status, 200)),
-        CheckedRequest(address.get("/metrics"), partial(check_status, 200)),
+        CheckedRequest(address.get("/order/17"), partial(check_status, status=200)),
+        CheckedRequest(address.get("/metrics"), partial(check_status, status=200)),
     ]
     session = send_requests(
         address, iter(requests), pause_s=0.001, rng=Random(1), report=reports.append, keep_alive=False
