@@ -58,60 +58,31 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(result: Mapping[str, Any]) -> Verdict:
-    read_back = result["read_back"] or {}
-    found = [(len(read_back[kind]), words) for kind, (_, words) in KINDS.items() if read_back.get(kind)]
-    if result["wrong_202"]:
-        found.append((result["wrong_202"], "with a wrong 202"))
-    counts = [plural(count, "order") if place == 0 else counted(count) for place, (count, _) in enumerate(found)]
-    faults = ", ".join(f"{count} {words}" for count, (_, words) in zip(counts, found, strict=True))
-    if result["interrupted"] and faults:
-        tone, title = Tone.BAD, f"Interrupted: {faults}"
-    elif result["interrupted"]:
-        tone, title = Tone.UNSURE, "Interrupted: not all checked" if result["read_back"] else "Interrupted: not checked"
+    read_back = result["read_back"]
+    # Orders with a wrong 202 are counted only in `read_back`.
+    acknowledged = max(result["accepted"] + result["duplicates"], read_back["acknowledged"] if read_back else 0)
+    counts = {words: len(read_back[kind]) for kind, (_, words) in KINDS.items()} if read_back else {}
+    counts["with a wrong 202"] = result["wrong_202"]
+    faults = ", ".join(f"{counted(count)} {words}" for words, count in counts.items() if count)
+    if result["interrupted"]:
+        unknown = "not all checked" if read_back else "not checked"
+        tone, title = Tone.BAD if faults else Tone.UNSURE, f"Interrupted: {faults or unknown}"
     elif result["passed"]:
         tone, title = Tone.GOOD, "Passed: nothing lost"
     else:
-        otherwise = "not all could be checked" if _acknowledged(result) else "nothing was accepted"
+        otherwise = "not all could be checked" if acknowledged else "nothing was accepted"
         tone, title = Tone.BAD, f"Failed: {faults or otherwise}"
-    lines = [_read_back_line(result)]
+    lines = ["No order was acknowledged, so there was nothing to read back."]
+    if read_back and acknowledged:
+        lines = [read_back["summary"]]
+    elif acknowledged:
+        lines = [
+            f"It is not known whether one of {plural(acknowledged, 'acknowledged order')} was lost: none was read."
+        ]
     kinds = {"refused": "refused", "errors": "without a valid answer", "not_sent": "not sent"}
     if others := [f"{counted(result[field])} {words}" for field, words in kinds.items() if result[field]]:
         lines.append(f"Not acknowledged, so nothing was promised: {', '.join(others)}.")
     return Verdict(tone, title, lines, _findings(result))
-
-
-def _acknowledged(result: Mapping[str, Any]) -> int:
-    """Return the number of acknowledged orders. Orders with a wrong 202 are counted only in `read_back`."""
-    read_back = result["read_back"] or {"acknowledged": 0}
-    return int(max(result["accepted"] + result["duplicates"], read_back["acknowledged"]))
-
-
-def _read_back_line(result: Mapping[str, Any]) -> str:
-    read_back = result["read_back"]
-    if not _acknowledged(result):
-        return "No order was acknowledged, so there was nothing to read back."
-    if read_back is None:
-        return (
-            f"{plural(_acknowledged(result), 'order')} had been acknowledged. "
-            "They were not read back, so it is not known whether one was lost."
-        )
-    lost, different, unread, unprocessed = (len(read_back[kind]) for kind in KINDS)
-    found = [f"{counted(lost) if lost else 'none'} lost", f"{counted(different) if different else 'none'} different"]
-    if result["interrupted"]:
-        return (
-            f"Read back {counted(read_back['read'])} of {plural(_acknowledged(result), 'acknowledged order')} so far: "
-            f"{', '.join(found)}. The others were not checked."
-        )
-    if read_back["read"]:
-        found.append(f"{counted(unprocessed)} not processed" if unprocessed else "all processed")
-    if unread:
-        others = [f"of the others {found[0]}", *found[1:]] if read_back["read"] or lost else []
-        found = [f"{counted(unread)} could not be read", *others]
-    statuses = printable(", ".join(f"{counted(count)} {status}" for status, count in read_back["statuses"].items()))
-    return (
-        f"Read back {counted(read_back['read'])} of {plural(read_back['acknowledged'], 'acknowledged order')}: "
-        f"{', '.join(found)}{f' ({statuses})' if statuses else ''}."
-    )
 
 
 def _findings(result: Mapping[str, Any]) -> list[Finding]:

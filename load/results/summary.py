@@ -194,7 +194,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "server_behind_s": result.behind_s,
         "server_stopped_after_s": result.stopped_s,
         "notes": notes_of(result, settings),
-        "read_back": None if result.read_back is None else _read_back(result.read_back),
+        "read_back": None if result.read_back is None else _read_back(result.read_back, is_complete=result.is_read),
         "interrupted": result.interrupted,
         "passed": result.is_good and not result.interrupted,
         "machine": describe_machine(),
@@ -211,6 +211,6 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
     }
 
 
-def _read_back(found: ReadBackResult) -> dict[str, Any]:
+def _read_back(found: ReadBackResult, *, is_complete: bool) -> dict[str, Any]:
     read_back: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
-    return read_back | {"total_amount": f"{found.total_amount:f}"}
+    return read_back | {"total_amount": f"{found.total_amount:f}", "summary": found.describe(is_complete=is_complete)}

@@ -1,12 +1,17 @@
 """Creates invented results as `python -m load --json` writes them. Their shapes and sizes are realistic."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from random import Random
 from typing import Any
 
+from load.results.result import ReadBackResult
+
 RANKS = [0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99]
 INTERVAL_S = 0.2
+REASONED = ("different", "unprocessed", "unread")
 
 
 def closed_loop(**changes: Any) -> dict[str, Any]:
@@ -221,8 +226,8 @@ def single(**changes: Any) -> dict[str, Any]:
     )
 
 
-def read_back(acknowledged: int, **changes: Any) -> dict[str, Any]:
-    return {
+def read_back(acknowledged: int, *, is_complete: bool = True, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
         "acknowledged": acknowledged,
         "read": acknowledged,
         "lost_ids": [],
@@ -232,6 +237,14 @@ def read_back(acknowledged: int, **changes: Any) -> dict[str, Any]:
         "statuses": {"Completed": acknowledged},
         "total_amount": "12345678.90",
     } | changes
+    reasons = {kind: {int(one): why for one, why in values.pop(kind).items()} for kind in REASONED}
+    statuses, total_amount = Counter(values["statuses"]), Decimal(values["total_amount"])
+    found = ReadBackResult(**values | reasons | {"statuses": statuses, "total_amount": total_amount})
+    return (
+        values
+        | {kind: changes.get(kind, {}) for kind in REASONED}
+        | {"summary": found.describe(is_complete=is_complete)}
+    )
 
 
 def time_series(*, seconds: float, per_second: int, p50_ms: float, seed: int) -> dict[str, Any]:

@@ -169,4 +169,4 @@ def test_an_order_with_a_wrong_202_can_be_lost(load: Load, shop: Shop, tmp_path:
     assert outcome.json["wrong_202_by_reason"] == {"a 202 that names no order": 4}
     assert outcome.json["read_back"]["lost_ids"] == [3]
     assert "Read back 3 of 4 acknowledged orders: 1 LOST (3)" in outcome.out
-    assert "Failed: 1 order LOST, 4 with a wrong 202" in page.read_text()
+    assert "Failed: 1 LOST, 4 with a wrong 202" in page.read_text()
