@@ -9,8 +9,7 @@ from load.backlog import Backlog, BacklogState, NoMetrics, NotAllowed
 from load.cli.command import ProgressBar
 from load.http.address import Address, Unreachable, reach
 from load.http.connection import NoResponse
-from load.http.connections import ClosedLoop, Connections, Timeouts
-from load.http.open_loop import OpenLoop, SendDelays
+from load.http.connections import ClosedLoop, Connections, OpenLoop, SendDelays, Timeouts
 from load.orders.sources import OrderSource, requests_of
 from load.readback import OrderReader
 from load.results.counting import Recording, ResponseCounter

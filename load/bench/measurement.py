@@ -10,8 +10,7 @@ from typing import Any
 
 from load.http.address import Address
 from load.http.connection import Response
-from load.http.connections import ClosedLoop, Connections, RequestTiming, Timeouts
-from load.http.open_loop import OpenLoop, SendDelays
+from load.http.connections import ClosedLoop, Connections, OpenLoop, RequestTiming, SendDelays, Timeouts
 from load.results.counting import percentile_of
 
 CLIENTS = 64

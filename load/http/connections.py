@@ -1,13 +1,16 @@
 """Sends requests on keep-alive connections to one server. Reconnects, and detects that the server stopped responding.
 
-The caller gives each request a key, and gets the key back with the response. Runs on the event loop.
+The caller gives each request a key, and gets the key back with the response. In a closed loop, each client sends its
+next request after the response to the previous one. In an open loop, each request is sent when it is due, however long
+earlier responses take. So the load does not depend on the speed of the server. Runs on the event loop.
 """
 
 import asyncio
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from tornado.ioloop import PeriodicCallback
 
@@ -16,6 +19,7 @@ from load.http.connection import Connection, NoConnection, NoResponse, Response
 
 RECONNECT_PAUSE_S = 0.05
 CHECKS_PER_TIMEOUT = 20
+CHECK_EVERY_S = 0.25  # How often an open loop checks whether the server still responds while no request is due.
 INTERRUPTED = "interrupted"  # Why a request got no response if its task was cancelled.
 Key = TypeVar("Key")
 Unanswered = Callable[[Key, str], None]  # Called with a request's key, and why it got no response.
@@ -42,83 +46,75 @@ class RequestTiming(NamedTuple):
 Answered = Callable[[Key, Response, RequestTiming], None]  # Called with a request's key, and its response.
 
 
+@dataclass(eq=False)
 class Connections:
     """Sends requests on connections to one server. `gone` becomes true when the server has stopped responding.
 
     `last_answer_ns` is when the last response came, or when `work` began.
     """
 
-    def __init__(self, address: Address, *, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
-        self.gone = False
-        self.last_answer_ns = 0
-        self._address = address
-        self._timeouts = timeouts
-        self._clock_ns = clock_ns
-        self._connections: list[Connection] = []
-        self._busy_since_ns: dict[Connection, int] = {}
-        self._overdue: dict[Connection, int] = {}
+    address: Address
+    _: KW_ONLY
+    timeouts: Timeouts
+    clock_ns: Callable[[], int]
+    gone: bool = field(default=False, init=False)
+    last_answer_ns: int = field(default=0, init=False)
+    _connections: list[Connection] = field(default_factory=list, init=False)
+    _busy_since_ns: dict[Connection, int] = field(default_factory=dict, init=False)
+    _overdue: dict[Connection, int] = field(default_factory=dict, init=False)
 
     def close(self) -> None:
         for connection in self._connections:
             connection.close()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """While the block runs, abandon requests that get no response in time."""
-        self.last_answer_ns = self._clock_ns()
-        watchdog = PeriodicCallback(self._abandon_overdue, self._timeouts.answer_s * 1000 / CHECKS_PER_TIMEOUT)
+    def _watched(self, answered: Answered[Any], unanswered: Unanswered[Any]) -> Iterator[None]:
+        """While the block runs, abandon requests that get no response in time. Report responses to these functions."""
+        self._answered, self._unanswered = answered, unanswered
+        self.last_answer_ns = self.clock_ns()
+        watchdog = PeriodicCallback(self._abandon_overdue, self.timeouts.answer_s * 1000 / CHECKS_PER_TIMEOUT)
         watchdog.start()
         try:
             yield
         finally:
             watchdog.stop()
 
-    async def _request(
-        self,
-        connection: Connection,
-        key: Key,
-        request: bytes,
-        *,
-        due_ns: int,
-        sent_ns: int,
-        answered: Answered[Key],
-        unanswered: Unanswered[Key],
-    ) -> None:
-        """Send one request. Call `answered` with its response, or `unanswered` with the reason why there is none."""
+    async def _request(self, connection: Connection, key: object, request: bytes, *, due_ns: int, sent_ns: int) -> None:
+        """Send one request. Report its response, or the reason why there is none."""
         try:
             response = await self._send(connection, request, sent_ns)
         except NoResponse as problem:
-            unanswered(key, str(problem))
+            self._unanswered(key, str(problem))
         except asyncio.CancelledError:
-            unanswered(key, INTERRUPTED)
+            self._unanswered(key, INTERRUPTED)
             raise
         else:
             now_ns = self.last_answer_ns
-            answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
+            self._answered(key, response, RequestTiming(now_ns, now_ns - due_ns, now_ns - sent_ns))
 
     async def _send(self, connection: Connection, request: bytes, begun_ns: int) -> Response:
         """Send a request and return its response. Connect again if the connection is refused. Raises NoResponse."""
         busy = self._busy_since_ns
         while True:
-            busy[connection] = self._clock_ns()
+            busy[connection] = self.clock_ns()
             try:
                 response = await connection.exchange(request)
             except NoConnection:
-                if self._clock_ns() - begun_ns > self._timeouts.connection_s * 1e9:
+                if self.clock_ns() - begun_ns > self.timeouts.connection_s * 1e9:
                     self.gone = self.gone or self.last_answer_ns <= begun_ns
                     raise
                 if self.gone:
                     raise
             else:
-                self.last_answer_ns = self._clock_ns()
+                self.last_answer_ns = self.clock_ns()
                 return response
             finally:
                 del busy[connection]
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     def _abandon_overdue(self) -> None:
-        limit_ns = self._timeouts.answer_s * 1e9
-        now_ns = self._clock_ns()
+        limit_ns = self.timeouts.answer_s * 1e9
+        now_ns = self.clock_ns()
         before = self._overdue
         self._overdue = {one: since_ns for one, since_ns in self._busy_since_ns.items() if now_ns - since_ns > limit_ns}
         # Abandon a connection only if two checks in a row find it overdue. If this process was delayed, the first check
@@ -127,15 +123,17 @@ class Connections:
         if abandoned and now_ns - self.last_answer_ns > limit_ns:
             self.gone = True
         for connection in abandoned:
-            connection.abandon(f"no answer within {self._timeouts.answer_s:g} s")
+            connection.abandon(f"no answer within {self.timeouts.answer_s:g} s")
 
 
+@dataclass(eq=False)
 class ClosedLoop(Connections):
     """Runs a closed loop: each of `count` clients sends a request, waits for the response, and so on."""
 
-    def __init__(self, address: Address, *, count: int, timeouts: Timeouts, clock_ns: Callable[[], int]) -> None:
-        super().__init__(address, timeouts=timeouts, clock_ns=clock_ns)
-        self._connections = [Connection(address) for _ in range(count)]
+    count: int
+
+    def __post_init__(self) -> None:
+        self._connections += [Connection(self.address) for _ in range(self.count)]
 
     async def work(
         self, jobs: Iterator[tuple[Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
@@ -148,10 +146,108 @@ class ClosedLoop(Connections):
 
         async def serve(connection: Connection) -> None:
             while not self.gone and (job := next(jobs, None)) is not None:
-                sent_ns = self._clock_ns()
-                await self._request(
-                    connection, *job, due_ns=sent_ns, sent_ns=sent_ns, answered=answered, unanswered=unanswered
-                )
+                sent_ns = self.clock_ns()
+                await self._request(connection, *job, due_ns=sent_ns, sent_ns=sent_ns)
 
-        with self._watched():
+        with self._watched(answered, unanswered):
             await asyncio.gather(*map(serve, self._connections))
+
+
+class SendDelays:
+    """Records how late a request was sent with a free connection, and how long it waited without a free connection.
+
+    The client causes the first delay, the server the second. Requests that were due before `counted_from_ns` are not
+    counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
+    """
+
+    def __init__(self, *, counted_from_ns: int = 0) -> None:
+        self.counted_from_ns = counted_from_ns
+        self.late_ns = array("q")
+        self.waited = 0
+        self.longest_wait_ns = 0
+        self.last_wait_ns = 0
+
+    def note(self, *, due_ns: int, sent_ns: int, had_connection: bool) -> None:
+        late_ns = max(0, sent_ns - due_ns)
+        self.last_wait_ns = 0 if had_connection else late_ns
+        if due_ns < self.counted_from_ns:
+            return
+        if had_connection:
+            self.late_ns.append(late_ns)
+        else:
+            self.waited += 1
+            self.longest_wait_ns = max(self.longest_wait_ns, late_ns)
+
+    @property
+    def count(self) -> int:
+        return len(self.late_ns) + self.waited
+
+    def later_than(self, limit_ns: float) -> int:
+        """Count the requests that had a free connection but were sent more than `limit_ns` late."""
+        return sum(late_ns > limit_ns for late_ns in self.late_ns)
+
+
+@dataclass(eq=False)
+class OpenLoop(Connections):
+    """Runs an open loop over up to `limit` connections. Records in `delays` how late requests are sent."""
+
+    limit: int
+    delays: SendDelays
+    _idle: list[Connection] = field(default_factory=list, init=False)
+    _freed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _free_since_ns: int = field(default=0, init=False)
+
+    async def work(
+        self, jobs: Iterator[tuple[int, Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
+    ) -> None:
+        """Send every request when it is due, and return when all are answered.
+
+        Each job is a due time, a key and an encoded request; due times must not decrease. A job is taken from the
+        iterator only when a connection is available, so that waiting jobs need no memory. If the server stops
+        responding, the remaining jobs stay in the iterator.
+        """
+
+        async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
+            sent_ns = self.clock_ns()
+            self.delays.note(due_ns=due_ns, sent_ns=sent_ns, had_connection=had_connection)
+            try:
+                # A timer can fire up to a millisecond early.
+                await self._request(connection, key, request, due_ns=min(due_ns, sent_ns), sent_ns=sent_ns)
+            finally:
+                self._give_back(connection)
+
+        with self._watched(answered, unanswered):
+            async with asyncio.TaskGroup() as requests:
+                while await self._has_connection():
+                    job = next(jobs, None)
+                    if job is None or not await self._is_due(job[0]):
+                        return
+                    if not self._idle:
+                        self._connections.append(Connection(self.address))
+                        self._idle.append(self._connections[-1])
+                    requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
+
+    async def _has_connection(self) -> bool:
+        """Wait until a connection is free or can be opened; False if the server stopped responding."""
+        while not self._idle and len(self._connections) >= self.limit:
+            self._freed.clear()
+            await self._freed.wait()
+        return not self.gone
+
+    async def _is_due(self, due_ns: int) -> bool:
+        """Wait until a request is due, to within a millisecond; False if the server stopped responding.
+
+        Yields to the event loop even if the request is already due, so that responses are read.
+        """
+        left_s = (due_ns - self.clock_ns()) / 1e9
+        while left_s > CHECK_EVERY_S and not self.gone:
+            await asyncio.sleep(CHECK_EVERY_S)
+            left_s = (due_ns - self.clock_ns()) / 1e9
+        await asyncio.sleep(max(0.0, left_s))
+        return not self.gone
+
+    def _give_back(self, connection: Connection) -> None:
+        if not self._idle and len(self._connections) >= self.limit:
+            self._free_since_ns = self.clock_ns()
+        self._idle.append(connection)
+        self._freed.set()

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from load.cli.errors import printable
-from load.http.open_loop import SendDelays
+from load.http.connections import SendDelays
 from load.results.counting import Distribution, Recording, Tally
 from load.system.machine import BUSY_SHARE
 

@@ -18,8 +18,7 @@ from load.cli.command import print_line
 from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
-from load.http.connections import INTERRUPTED, RequestTiming, Timeouts
-from load.http.open_loop import OpenLoop, SendDelays
+from load.http.connections import INTERRUPTED, OpenLoop, RequestTiming, SendDelays, Timeouts
 from load.orders.generated import SentOrders
 from load.orders.responses import check_new
 from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs

@@ -7,8 +7,7 @@ import pytest
 
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
-from load.http.connections import RequestTiming, Timeouts
-from load.http.open_loop import OpenLoop, SendDelays
+from load.http.connections import OpenLoop, RequestTiming, SendDelays, Timeouts
 from tests.load.shop import Shop
 
 MS = 1_000_000

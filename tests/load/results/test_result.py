@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from load.http.open_loop import SendDelays
+from load.http.connections import SendDelays
 from load.results.result import Result
 from load.results.summary import print_summary
 from load.settings import parse_settings
