@@ -61,13 +61,12 @@ PLANS = {
     "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
     "bulk": Plan("POST /orders, 1,000 orders a request, against one by one", trials.bulk, ("ours",)),
     "stream": Plan("POST /orders as a stream, against SQLite alone", stream, (RECORDED,)),
-    "readers": Plan("POST /order while 100 clients read all events, against none", trials.readers, ("twin", "ours")),
     "slow-clients": Plan(
-        "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.slow_clients, ("ours",)
+        "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.among_slow_clients, ("ours",)
     ),
     "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
     "generator": Plan(
-        "POST of orders by the load generator and by wrk", trials.generator, ("bare", "fixed"), needs_wrk=True
+        "POST of orders by the load generator and by wrk", trials.generator, ("bare", RECEIVER), needs_wrk=True
     ),
     "function": Plan("orders processed by a function, against POST /order", processing_trials.function, (FUNCTION,)),
     "webhooks": Plan("webhooks, against a loop of urllib3", processing_trials.webhooks, (RECEIVER, WEBHOOK)),

@@ -1,10 +1,9 @@
 """`python -m load.bench.reference_servers NAME PORT`: runs a server that does no work, for comparison.
 
-NAME `bare` is a Tornado server whose handlers send constant responses. NAME `fixed` sends a constant 202 for each
-complete request, and parses only as much of HTTP as the benchmark's requests need. It is faster than any client, so
-measurements of it show how fast the clients are. `receiver` and `slow-receiver` receive webhooks: they send a 200 whose
-body is the number of requests so far. `slow-receiver` sends the 200 after 200 ms. All servers run on the same kind of
-event loop as `server.py`.
+NAME `bare` is a Tornado server whose handlers send constant responses. `receiver` and `slow-receiver` receive webhooks:
+they send a 202 whose body is the number of requests so far, and parse only as much of HTTP as that needs.
+`slow-receiver` sends the 202 after 200 ms. `receiver` is faster than any client, so measurements of it show how fast
+the clients are. All servers run on the same kind of event loop as `server.py`.
 """
 
 import asyncio
@@ -22,7 +21,6 @@ from tornado.web import Application, RequestHandler
 from load.system.event_loop import run_to_end
 
 BARE_TORNADO = "bare"
-FIXED_RESPONSE = "fixed"
 RECEIVER, SLOW_RECEIVER = "receiver", "slow-receiver"
 DELAYS_S = {RECEIVER: 0.0, SLOW_RECEIVER: 0.2}
 JSON = "application/json"
@@ -32,12 +30,7 @@ ORDER = (
     b'"created_time": "2025-03-01 12:00:00", "processed_time": "2025-03-01 12:00:10", "attempts": 1, "error": null, '
     b'"processing_time": 10.0}'
 )
-# As long as Tornado's response, so that a client reads the same number of bytes.
-ANSWER = (
-    f"HTTP/1.1 202 Accepted\r\nServer: static\r\nContent-Type: {JSON}\r\nDate: Sat, 01 Mar 2025 12:00:00 GMT\r\n"
-    f"Content-Length: {len(ACCEPTED)}\r\n\r\n"
-).encode() + ACCEPTED
-RECEIVED = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n%12d"
+RECEIVED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 12\r\n\r\n%12d"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 BACKLOG = 2048
 
@@ -55,11 +48,17 @@ class ConstantHandler(RequestHandler):
         self.write(ORDER)
 
 
-class FixedResponseConnection(asyncio.Protocol):
-    """Sends one fixed response for each complete request. A request with a body needs a Content-Length."""
+class ReceiverConnection(asyncio.Protocol):
+    """Responds to each complete request after `delay_s` seconds, with the count of requests on all connections.
 
-    def __init__(self) -> None:
+    A request with a body needs a Content-Length.
+    """
+
+    received = 0
+
+    def __init__(self, *, delay_s: float) -> None:
         self._rest = b""
+        self._delay_s = delay_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
@@ -74,23 +73,8 @@ class FixedResponseConnection(asyncio.Protocol):
                 break
             self._rest = self._rest[end:]
             requests += 1
-        if requests:
-            self._answer(requests)
-
-    def _answer(self, requests: int) -> None:
-        self._transport.write(ANSWER * requests)
-
-
-class ReceiverConnection(FixedResponseConnection):
-    """Responds to each complete request after `delay_s` seconds, with the count of requests on all connections."""
-
-    received = 0
-
-    def __init__(self, *, delay_s: float) -> None:
-        super().__init__()
-        self._delay_s = delay_s
-
-    def _answer(self, requests: int) -> None:
+        if not requests:
+            return
         ReceiverConnection.received += requests
         response = RECEIVED % ReceiverConnection.received * requests
         if self._delay_s:
@@ -107,9 +91,7 @@ async def serve(name: str, port: int) -> None:
         routes = [("/order", ConstantHandler), ("/order/([0-9]+)", ConstantHandler)]
         HTTPServer(Application(routes)).add_socket(listener)
     else:
-        receiver = partial(ReceiverConnection, delay_s=DELAYS_S.get(name, 0.0))
-        protocol = receiver if name in DELAYS_S else FixedResponseConnection
-        await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        await loop.create_server(partial(ReceiverConnection, delay_s=DELAYS_S[name]), sock=listener, backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)

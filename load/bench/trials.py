@@ -4,18 +4,13 @@ from contextlib import closing
 from itertools import count
 
 from load.bench import workloads, wrk
-from load.bench.background_connections import READERS, SLOW_CLIENTS, background_connections
 from load.bench.measurement import CLIENTS, Measurement
+from load.bench.slow_clients import slow_clients
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
-from load.system.machine import BUSY_SHARE
 
 CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
 STEADY = "p99 of POST /order at 500 orders/s, open loop"
 EMPTY_WITHIN_S = 1.0
-READING_CLIENTS = 100
-# Every order causes two events of over 100 bytes each: one when its processing begins, one when it is Completed.
-MIN_BYTES_AN_ORDER = 200
-SAME_BYTES_SHARE = 0.98
 SLOW_COUNT = 500
 SLOW_FOR_S = 10.0  # The server must allow a client at least this time for the headers of a request.
 MAX_LATE_MS = 2.0  # Timers are accurate to a millisecond.
@@ -97,60 +92,32 @@ async def bulk(trial: Trial) -> list[Row]:
     return [row]
 
 
-async def readers(trial: Trial) -> list[Row]:
-    """Compare POST /order on two servers: 100 clients read the events of one, no client reads events of the other."""
-    row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
-    for number in range(1, trial.runs + 1):
-        without = await workloads.settled(workloads.post_orders)(trial, trial.other)
-        async with background_connections(READERS, url=trial.ours.address.url, count=READING_CLIENTS) as close:
-            loaded = await workloads.settled(workloads.post_orders)(trial, trial.ours)
-            report = await close()
-        trial.check(row, without, loaded)
-        trial.add_run(row, number, RATE, {trial.other.name: without, "ours": loaded}, value=Value.SPEED)
-        readers_share = report.cpu_s / loaded.elapsed_s
-        received = {"least_bytes": report.least_bytes, "most_bytes": report.most_bytes}
-        row.runs[-1] |= {"readers_cpu_share": readers_share, **received}
-        if report.ended:
-            row.wrong["an event stream that ended"] += report.ended
-        # All readers get the same events, but in different chunks, so their bytes differ slightly.
-        if report.least_bytes < max(MIN_BYTES_AN_ORDER * loaded.right, SAME_BYTES_SHARE * report.most_bytes):
-            row.wrong["a run in which a reader did not get the events of all orders"] += 1
-        if readers_share > BUSY_SHARE:
-            row.invalid["the readers used all of their CPU time, so the server may be faster"] += 1
-        trial.print_line(
-            f"        each reader got {report.least_bytes:,} to {report.most_bytes:,} bytes of {loaded.right:,} orders'"
-            f" events; streams that ended: {report.ended} (readers' CPU {readers_share:.0%})"
-        )
-    return [row]
-
-
-async def slow_clients(trial: Trial) -> list[Row]:
+async def among_slow_clients(trial: Trial) -> list[Row]:
     """Compare GET /order/{id} at a fixed rate with and without 500 clients that send one header line a second."""
     row = Row(name="p99 of GET /order/{id} at 500/s, open loop, with 500 slow clients, against none", at_most=1.5)
     trial = await workloads.store_orders(trial, row)
     for number in range(1, trial.runs + 1):
         # Both measurements read the same orders.
         alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-        async with background_connections(SLOW_CLIENTS, url=trial.ours.address.url, count=SLOW_COUNT) as close:
+        async with slow_clients(trial.ours.address.url, count=SLOW_COUNT) as close:
             loaded = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-            report = await close()
+            disconnected = await close()
         trial.check(row, alone, loaded)
-        if report.ended * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
+        if disconnected * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
             row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1
         if alone.late_p99_ms > MAX_LATE_MS:
             # Both latencies include the client's own delay, so a long delay makes their ratio meaningless.
             row.invalid[f"the client itself was more than {MAX_LATE_MS:g} ms late with 1 % of its requests"] += 1
         trial.add_run(row, number, P99, {"alone": alone, "among_slow": loaded}, value=Value.TIME)
-        row.runs[-1]["slow_clients_cut_off"] = report.ended
+        row.runs[-1]["slow_clients_cut_off"] = disconnected
     return [row]
 
 
 async def generator(trial: Trial) -> list[Row]:
-    """Compare our load generator with wrk: both post orders to bare Tornado, then to the reference server `fixed`.
+    """Compare our load generator with wrk: both post orders to bare Tornado, then to the receiver of webhooks.
 
-    Bare Tornado is slower than both clients. So only the rate to `fixed` and the CPU time per request show how fast the
-    clients are. In this trial, a run is valid even if a client uses a whole core, because the trial measures the
-    clients.
+    Bare Tornado is slower than both clients. So only the rate to the receiver and the CPU time per request show how
+    fast the clients are. A run is valid even if a client uses a whole core, because the trial measures the clients.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     to_fixed = "load generator's rate to a fixed-response server"

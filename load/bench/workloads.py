@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from load.bench.measurement import Check, Measurement, expect
-from load.bench.reference_servers import BARE_TORNADO, DELAYS_S, FIXED_RESPONSE
+from load.bench.reference_servers import BARE_TORNADO, DELAYS_S
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, FillJob
 from load.http.address import Address
@@ -160,10 +160,10 @@ class TrialServers:
         """Return the server with this name, not started yet. Raises the errors of FillJob.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
-        our server on a new database with 10,000 orders, `twin` on a new database without orders. `record`, `function`
+        our server on a new database with 10,000 orders. `record`, `function`
         and `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
         started before. `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the
-        server in the checkout. `bare`, `fixed` and the receivers are reference servers.
+        server in the checkout. `bare` and the receivers are reference servers.
         """
         if name in ("ours", "big"):
             return self.ours()
@@ -171,7 +171,7 @@ class TrialServers:
             keys = self.folder / "keys"
             keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
             return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
-        if name in (BARE_TORNADO, FIXED_RESPONSE, *DELAYS_S):
+        if name in (BARE_TORNADO, *DELAYS_S):
             self._reference = self._process("-m", "load.bench.reference_servers", name, "0")
             return self._reference
         database = self.folder / name / "orders.db"

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from load.bench.background_connections import child_process, read_report
 from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
+from load.bench.slow_clients import child_process, read_report
 from load.bench.trial import Load, Server, Trial
 from load.bench.workloads import BODY, STRIDE, USERS
 from load.http.address import Address

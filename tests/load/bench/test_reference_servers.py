@@ -1,4 +1,4 @@
-"""Tests the reference servers: one with a fixed response, and a bare Tornado."""
+"""Tests the reference servers: the receivers, and a bare Tornado."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from load.bench.measurement import Meter, expect
-from load.bench.reference_servers import ANSWER, BARE_TORNADO, FixedResponseConnection, ReceiverConnection
+from load.bench.reference_servers import BARE_TORNADO, RECEIVED, ReceiverConnection
 from load.http.address import reach
 from load.system.server_process import ServerProcess
 from tests.load.answers import parse_answer
@@ -29,8 +29,13 @@ class StoringTransport:
         self.written.set()
 
 
+@pytest.fixture(autouse=True)
+def _five_requests_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReceiverConnection, "received", 5)
+
+
 def _answers(*pieces: bytes) -> bytes:
-    connection, transport = FixedResponseConnection(), StoringTransport()
+    connection, transport = ReceiverConnection(delay_s=0.0), StoringTransport()
     connection.connection_made(cast(asyncio.BaseTransport, transport))
     for piece in pieces:
         connection.data_received(piece)
@@ -38,9 +43,11 @@ def _answers(*pieces: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 7, len(REQUEST), 2 * len(REQUEST) - 1, 3 * len(REQUEST)])
-def test_each_complete_request_gets_one_fixed_response(size: int) -> None:
+def test_each_complete_request_gets_one_response(size: int) -> None:
     sent = 3 * REQUEST
-    assert _answers(*(sent[place : place + size] for place in range(0, len(sent), size))) == 3 * ANSWER
+    answers = _answers(*(sent[place : place + size] for place in range(0, len(sent), size)))
+    assert len(answers) == 3 * len(RECEIVED % 8)
+    assert answers.endswith(RECEIVED % 8)
 
 
 def test_an_incomplete_request_gets_no_response() -> None:
@@ -49,25 +56,14 @@ def test_an_incomplete_request_gets_no_response() -> None:
 
 
 def test_a_request_without_a_body_is_complete_with_its_head() -> None:
-    assert _answers(b"GET / HTTP/1.1\r\n\r\n") == ANSWER
+    assert _answers(b"GET / HTTP/1.1\r\n\r\n") == RECEIVED % 6
 
 
-def test_the_fixed_response_is_a_202_that_keeps_the_connection() -> None:
-    answer = parse_answer(ANSWER)
-    assert answer is not None
-    assert (answer.status, answer.keep_alive) == (202, True)
-
-
-@pytest.mark.gen_test
-async def test_a_receiver_counts_the_requests_of_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReceiverConnection, "received", 5)
+def test_a_receiver_counts_the_requests_of_all_connections_and_keeps_them() -> None:
     for expected in 6, 7:
-        connection, transport = ReceiverConnection(delay_s=0.0), StoringTransport()
-        connection.connection_made(cast(asyncio.BaseTransport, transport))
-        connection.data_received(REQUEST)
-        answer = parse_answer(transport.data)
+        answer = parse_answer(_answers(REQUEST))
         assert answer is not None
-        assert (answer.status, answer.keep_alive, int(answer.body)) == (200, True, expected)
+        assert (answer.status, answer.keep_alive, int(answer.body)) == (202, True, expected)
 
 
 @pytest.mark.gen_test
@@ -77,7 +73,7 @@ async def test_a_slow_receiver_answers_later() -> None:
     connection.data_received(REQUEST)
     assert transport.data == b""
     await asyncio.wait_for(transport.written.wait(), 5)
-    assert transport.data.startswith(b"HTTP/1.1 200 OK")
+    assert transport.data.startswith(b"HTTP/1.1 202 Accepted")
 
 
 @pytest.mark.gen_test
