@@ -14,7 +14,7 @@ from random import Random
 from load.bench.measurement import Check, Measurement, expect
 from load.bench.reference_servers import BARE_TORNADO, DELAYS_S
 from load.bench.trial import Load, Row, Server, Trial
-from load.fill.command import ARRAY_SIZE, FillJob
+from load.fill.command import ARRAY_SIZE, fill
 from load.http.address import Address
 from load.orders.responses import check_many, check_not_replayed
 from load.system.server_process import ServerProcess
@@ -157,7 +157,7 @@ class TrialServers:
         return self._process("server.py", "--port", "0", "--database", str(self.folder / "orders.db"), *flags)
 
     def named(self, name: str) -> ServerProcess:
-        """Return the server with this name, not started yet. Raises the errors of FillJob.
+        """Return the server with this name, not started yet. Raises the errors of `fill`.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
         our server on a new database with 10,000 orders. `record`, `function`
@@ -177,7 +177,7 @@ class TrialServers:
         database = self.folder / name / "orders.db"
         database.parent.mkdir()
         if name == "small":
-            FillJob(database=database, orders=STORED_ORDERS).run()
+            fill(database, STORED_ORDERS)
         program = str((self._checkout or Path()) / "server.py")
         arguments = (program, "--port", "0", "--database", str(database), *self._processor(name))
         if name == RECORDED:
@@ -190,7 +190,7 @@ class TrialServers:
             url = f"{self._reference.url}/orders"
             return ("--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET)
         # Each run of a trial adds orders before the others are processed.
-        function = ("--processor", "load.bench.nothing:do_nothing", "--max-backlog", "1000000000")
+        function = ("--processor", "load.fill.processors:do_nothing", "--max-backlog", "1000000000")
         return function if name == FUNCTION else ()
 
     def _process(self, *arguments: str) -> ServerProcess:

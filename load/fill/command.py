@@ -1,17 +1,16 @@
 """`python -m load.fill`: creates a database file with many orders, for measurements.
 
 It starts a server on the file and sends it arrays of 1,000 orders. The ids count from 1. All other values are computed
-from the id, so the file has the same orders every time. All orders are Completed, except for the last N with `--pending
-N`. At the end there is no write-ahead log beside the file.
+from the id, so the file has the same orders every time. At the end, all orders are Completed, no server runs, and there
+is no write-ahead log beside the file.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,7 +32,7 @@ CLIENTS = 2  # So that the server parses an array while it stores another. More 
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
 STOP_S = 300.0  # While stopping, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000
-HOLDING = ("--processor", "load.fill.hold:hold", "--drain-timeout", "0")  # Flags that leave all orders Pending.
+HOLDING = ("--processor", "load.fill.processors:hold", "--drain-timeout", "0")  # Flags that leave all orders Pending.
 MOST = 1_000_000_000
 MEBIBYTE = 1 << 20
 
@@ -49,7 +48,7 @@ class OrderFeeder:
         self._fault = ""
 
     async def send(self) -> None:
-        """Send all orders in arrays. Duplicates count as accepted. Raises CommandError if an order is not accepted."""
+        """Send all orders in arrays. Raises CommandError if an order is not accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
         with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
             jobs = (request for request in requests if not self._fault)
@@ -61,7 +60,7 @@ class OrderFeeder:
         orders = min(ARRAY_SIZE, len(self._orders) - first)
         if response.status != ACCEPTED:
             self._note(f"status {response.status} {reason_in(response)}".rstrip())
-        elif fault := check_many(response, new=orders, may_repeat=True):
+        elif fault := check_many(response, new=orders):
             self._note(fault)
         else:
             self.taken += orders
@@ -76,67 +75,31 @@ async def count_orders(address: Address) -> int:
         return (await backlog.poll()).orders
 
 
-@dataclass(frozen=True, kw_only=True)
-class FillJob:
-    """Fills a database file with the orders 1 to `orders`, and leaves the last `pending` of them Pending."""
+async def _feed(address: Address, orders: int, progress: ProgressBar) -> None:
+    """Send the orders 1 to `orders`, and wait until they are processed. Raises CommandError if that fails."""
+    feeder = OrderFeeder(address, first_id=1, count=orders, clock_ns=time.perf_counter_ns)
+    with progress.phase("Storing", total=orders, done=lambda: feeder.taken):
+        await feeder.send()
+    with (
+        closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog,
+        progress.phase("Processing", total=orders, done=lambda: orders - backlog.left),
+    ):
+        if await backlog.wait(before=0) is not BacklogState.PROCESSED:
+            raise CommandError(f"{backlog.left} orders were not processed")
 
-    database: Path
-    orders: int
-    pending: int = 0
-    progress: ProgressBar = field(default_factory=ProgressBar)
 
-    def run(self) -> int:
-        """Create the file, or add the missing orders to an incomplete file. Return how many orders were added.
+def fill(database: Path, orders: int) -> None:
+    """Create the file with the orders 1 to `orders`. Raises CommandError if that fails."""
+    command = ["server.py", "--port", "0", "--database", str(database.resolve()), "--max-backlog", str(MAX_BACKLOG)]
+    with (
+        TemporaryDirectory(prefix="load-fill-") as folder,
+        ServerProcess(command, log=Path(folder) / "log", clock_s=time.monotonic, stop_s=STOP_S) as server,
+    ):
 
-        Raises CommandError if the file can't get these orders. Afterwards, no server runs, and no write-ahead log is
-        left.
-        """
-        completed = self.orders - self.pending
-        # A server that processes nothing counts the orders, so that Pending orders stay Pending.
-        before = self._with_server(count_orders, *HOLDING) if self.database.exists() else 0
-        if before > self.orders:
-            raise CommandError(f"{self.database} already has {before:,} orders, more than {self.orders:,}")
-        if before <= completed:
-            self._with_server(lambda address: self._feed(address, upto=completed, is_processed=True))
-        if self.pending:
-            self._with_server(lambda address: self._feed(address, upto=self.orders, is_processed=False), *HOLDING)
-        return self.orders - before
+        async def reach_and_feed() -> None:
+            await _feed(await reach(server.url), orders, ProgressBar())
 
-    def _with_server(self, work: Callable[[Address], Coroutine[None, None, int]], *flags: str) -> int:
-        command = ["server.py", "--port", "0", "--database", str(self.database.resolve())]
-        command += ["--max-backlog", str(MAX_BACKLOG), *flags]
-        with (
-            TemporaryDirectory(prefix="load-fill-") as folder,
-            ServerProcess(command, log=Path(folder) / "log", clock_s=time.monotonic, stop_s=STOP_S) as server,
-        ):
-
-            async def reach_and_work() -> int:
-                return await work(await reach(server.url))
-
-            return run_to_end(reach_and_work())
-
-    async def _feed(self, address: Address, *, upto: int, is_processed: bool) -> int:
-        """Send all orders up to the id `upto` that the server lacks. Return how many orders the server then has."""
-        # Sends the last arrays again: an interrupted run can have stored an array, but not the one before it.
-        first = max(0, await count_orders(address) - CLIENTS * ARRAY_SIZE)
-        feeder = OrderFeeder(address, first_id=first + 1, count=upto - first, clock_ns=time.perf_counter_ns)
-        phase = "Storing" if is_processed else "Storing as Pending"
-        with self.progress.phase(phase, total=upto - first, done=lambda: feeder.taken):
-            await feeder.send()
-        if is_processed:
-            await self._await_processing(address)
-        if (count := await count_orders(address)) != upto:
-            fault = f"{count:,} orders, not {upto:,}: load.fill did not create this file"
-            raise CommandError(f"{self.database} has {fault}")
-        return count
-
-    async def _await_processing(self, address: Address) -> None:
-        with (
-            closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog,
-            self.progress.phase("Processing", total=self.orders, done=lambda: self.orders - backlog.left),
-        ):
-            if await backlog.wait(before=0) is not BacklogState.PROCESSED:
-                raise CommandError(f"{backlog.left} orders were not processed")
+        run_to_end(reach_and_feed())
 
 
 def main(argv: Sequence[str]) -> int:
@@ -151,36 +114,26 @@ class Fill(Command):
         self._flags = flags
 
     def run(self) -> ExitStatus:
-        flags = self._flags
-        job = FillJob(database=flags.database, orders=flags.orders, pending=flags.pending)
+        database, orders = self._flags.database, self._flags.orders
         started_s = time.monotonic()
         try:
-            added = job.run()
+            fill(database, orders)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            print(f"{flags.database} is not complete; --continue completes it", file=sys.stderr)
+            print(f"{database} is not complete", file=sys.stderr)
             raise
-        took_s = time.monotonic() - started_s
-        size_mib = flags.database.stat().st_size / MEBIBYTE
+        took_s, size_mib = time.monotonic() - started_s, database.stat().st_size / MEBIBYTE
         print(
-            f"{flags.database}: {flags.orders:,} orders, {flags.pending:,} of them Pending; {size_mib:,.0f} MiB,"
-            f" in {took_s:,.1f} s, {added / took_s:,.0f} orders/s"
+            f"{database}: {orders:,} orders, {size_mib:,.0f} MiB, in {took_s:,.1f} s, {orders / took_s:,.0f} orders/s"
         )
         return ExitStatus.PASSED
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.fill", description=__doc__)
-    number, file = whole_number(MOST), "the file to create; it must not exist, except with --continue"
-    parser.add_argument("--orders", type=number, required=True, help="how many orders the file has at the end")
+    parser.add_argument("--orders", type=whole_number(MOST), required=True, help="how many orders the file has")
+    file = "the file to create; it must not exist"
     parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help=file)
-    parser.add_argument("--pending", type=number, default=0, metavar="N", help="leave the last N orders Pending")
-    unfinished = "complete a FILE that an earlier run left incomplete"
-    parser.add_argument("--continue", dest="goes_on", action="store_true", help=unfinished)
     flags = parser.parse(argv)
-    if flags.pending > flags.orders:
-        parser.error("--pending must not be more than --orders")
-    if flags.goes_on and not flags.database.exists():
-        parser.error(f"--continue: there is no file {flags.database}")
-    if flags.database.exists() and not flags.goes_on:
-        parser.error(f"{flags.database} exists already; --continue completes it")
+    if flags.database.exists():
+        parser.error(f"{flags.database} exists already")
     return flags

@@ -23,7 +23,7 @@ from load.bench.size_trials import (
 from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import METRICS_GETS
 from load.cli.errors import CommandError, UsageError
-from load.fill.command import FillJob
+from load.fill.command import fill
 from load.system.machine import allow_connections
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.bench.stocked_shop import StockedShop
@@ -38,9 +38,8 @@ RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """Create a database with load.fill. Some of its orders are Pending."""
     file = tmp_path / "stored.db"
-    FillJob(database=file, orders=STORED, pending=50).run()
+    fill(file, STORED)
     return file
 
 

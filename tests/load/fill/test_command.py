@@ -27,35 +27,13 @@ def _statuses(file: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_file_is_filled_and_can_be_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
-    assert main(["--orders", "2500", "--database", str(file), "--pending", "30"]) == 0
+    assert main(["--orders", "2500", "--database", str(file)]) == 0
     out = capsys.readouterr().out
-    assert re.fullmatch(rf"{file}: 2,500 orders, 30 of them Pending; 0 MiB, in \d+\.\d s, [\d,]+ orders/s\n", out), out
+    assert re.fullmatch(rf"{file}: 2,500 orders, 0 MiB, in \d+\.\d s, [\d,]+ orders/s\n", out), out
     assert [path.name for path in tmp_path.glob("*-*")] == []
-    assert _statuses(file) == {"Completed": 2_470, "Pending": 30}
-    assert main(["--orders", "5500", "--database", str(file), "--continue"]) == 0
-    assert _statuses(file) == {"Completed": 5_500}
-    capsys.readouterr()
-    assert main(["--orders", "100", "--database", str(file), "--continue"]) == 1
-    assert capsys.readouterr().err == f"python -m load.fill: {file} already has 5,500 orders, more than 100\n"
-    assert _statuses(file) == {"Completed": 5_500}
-
-
-@pytest.mark.slow
-def test_continuing_leaves_pending_orders_pending(tmp_path: Path) -> None:
-    file = tmp_path / "orders.db"
-    assert main(["--orders", "1500", "--database", str(file), "--pending", "1000"]) == 0
-    assert main(["--orders", "3000", "--database", str(file), "--pending", "2500", "--continue"]) == 0
-    assert _statuses(file) == {"Completed": 500, "Pending": 2_500}
-
-
-def test_a_missing_file_cannot_be_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--continue"])
-    assert ended.value.code == 2
-    assert f"--continue: there is no file {tmp_path / 'orders.db'}" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert _statuses(file) == {"Completed": 2_500}
 
 
 @pytest.mark.parametrize("name", ["-", ":memory:"])
@@ -72,24 +50,8 @@ def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         main(["--orders", "10", "--database", str(file)])
     assert ended.value.code == 2
-    assert f"{file} exists already; --continue completes it" in capsys.readouterr().err
+    assert f"{file} exists already" in capsys.readouterr().err
     assert file.read_text() == "mine"
-
-
-@pytest.mark.slow
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "orders.db"
-    file.write_text("mine")
-    assert main(["--orders", "10", "--database", str(file), "--continue"]) == 1
-    assert "is not an SQLite database" in capsys.readouterr().err
-    assert file.read_text() == "mine"
-
-
-def test_pending_must_not_exceed_orders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--orders", "10", "--database", str(tmp_path / "orders.db"), "--pending", "11"])
-    assert ended.value.code == 2
-    assert "--pending must not be more than --orders" in capsys.readouterr().err
 
 
 async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> OrderFeeder:
@@ -109,11 +71,10 @@ async def test_orders_are_sent_in_arrays_of_a_thousand(shop: Shop) -> None:
 
 
 @pytest.mark.gen_test
-async def test_orders_that_are_there_already_count_as_taken(shop: Shop) -> None:
+async def test_orders_that_are_there_already_end_the_feeding(shop: Shop) -> None:
     await (await _feeding(shop, count=30)).send()
-    again = await _feeding(shop, first_id=21, count=20)
-    await again.send()
-    assert again.taken == 20
+    with pytest.raises(CommandError, match="POST /orders: 10 accepted of 20"):
+        await (await _feeding(shop, first_id=21, count=20)).send()
 
 
 @pytest.mark.gen_test
