@@ -102,16 +102,16 @@ async def memory(trial: Trial) -> list[Row]:
         address = await reach(process.url)
         first_mib = _status(process).memory_mib
         await store_pending(trial, address, first_id=1, orders=orders)
-        resident_mib, array_peak_mib, *_ = _status(process)
+        stored = _status(process)
         server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
         measured = await post_orders(trial, server)
         peak_mib = _status(process).peak_mib
     row.wrong.update(measured.wrong)
-    first = {"at_first_mib": first_mib, "resident_mib": resident_mib, "most_by_arrays_mib": array_peak_mib}
+    first = {"at_first_mib": first_mib, "resident_mib": stored.memory_mib, "most_by_arrays_mib": stored.peak_mib}
     row.runs.append({**first, "value": peak_mib})
     trial.print_line(
-        f"at first {first_mib:.1f} MiB; with {orders:,} orders by arrays {resident_mib:.1f} MiB, at most"
-        f" {array_peak_mib:.1f} MiB; after {measured.right:,} more one by one at most {peak_mib:.1f} MiB"
+        f"at first {first_mib:.1f} MiB; with {orders:,} orders by arrays {stored.memory_mib:.1f} MiB, at most"
+        f" {stored.peak_mib:.1f} MiB; after {measured.right:,} more one by one at most {peak_mib:.1f} MiB"
         f" {cpu_and_errors(measured)}"
     )
     return [row]

@@ -25,7 +25,7 @@ from load.cli.errors import ExitStatus
 from load.cli.flags import HIGHEST, SMALLEST, CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import SentOrders, VariedOrders
-from load.soak.limits import FinalCheck, Finding, check_final, check_server, compare_minutes, find_other_causes
+from load.soak.limits import FinalCheck, Finding, check_server, compare_minutes, require_zero
 from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
@@ -111,7 +111,8 @@ class Soak(Command):
     @property
     def _findings(self) -> list[Finding]:
         compared = compare_minutes(self._minutes, self._errors) if len(self._minutes) > 1 else []
-        return compared + (check_final(self._final, log_problems=len(self._log_problems)) if self._final else [])
+        in_log = {"warnings and errors in the server's log, and when the server stopped": len(self._log_problems)}
+        return compared + ([*self._final.findings, *require_zero(in_log)] if self._final else [])
 
     @property
     def _passed(self) -> bool:
@@ -133,8 +134,8 @@ class Soak(Command):
             print(f"wrong or missing: {reason}, {times} times")
         if self._final:
             print(f"{self._final.read_back}\n{self._final.counted:,} orders counted in the listing")
-        for line in (*(finding.line for finding in self._findings), *find_other_causes(self._minutes)):
-            print(line)
+        for finding in self._findings:
+            print(finding.line)
         if self._final is None:
             print("interrupted: the orders were not counted")
 
@@ -149,7 +150,7 @@ class Soak(Command):
             "errors": dict(self._errors),
             "sent": len(self._ledger),
             "acknowledged": self._ledger.acknowledged,
-            "closing": self._final,
+            "closing": self._final and {"read_back": self._final.read_back, "counted": self._final.counted},
             "findings": [finding.to_json() for finding in self._findings],
             "passed": self._passed,
         }

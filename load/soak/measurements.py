@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
 from threading import Event
-from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 
 from load.cli.errors import CommandError, reason_of_os_error
 from load.results.counting import Distribution
@@ -30,15 +30,9 @@ HEADER = (
 """
 
 
-class Sample(NamedTuple):
-    """The resources that the server uses at one moment, as in ProcessStatus, and the sizes of its database files."""
+class Sample(ProcessStatus, frozen=True):
+    """The resources that the server uses at one moment, and the sizes of its database files."""
 
-    memory_mib: float
-    peak_mib: float
-    threads: int
-    files: int
-    sockets: int
-    cpu_s: float
     wal_mib: float
     database_mib: float
 
@@ -46,7 +40,8 @@ class Sample(NamedTuple):
 def take_sample(process: Path, database: Path) -> Sample:
     """Take a sample of a server. `process` is its folder in /proc. Raises CommandError if the server has ended."""
     wal = database.with_name(f"{database.name}-wal")
-    return Sample(*ProcessStatus.read(process), _size_mib(wal), _size_mib(database))
+    status = asdict(ProcessStatus.read(process))
+    return Sample(**status, wal_mib=_size_mib(wal), database_mib=_size_mib(database))
 
 
 def _size_mib(path: Path) -> float:
@@ -111,10 +106,10 @@ class MinuteRecorder:
         `new` orders were stored during the minute. The server used `cpu_s` seconds of CPU time. `late_ns` has the
         delays of this program in sending.
         """
-        highest = Sample(*map(max, zip(*self.samples, strict=True)))._asdict()
+        samples = [asdict(sample) for sample in self.samples]
+        highest = {name: max(sample[name] for sample in samples) for name in samples[0] if name != "cpu_s"}
         # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.
-        median = Sample(*map(median_low, zip(*self.samples, strict=True)))
-        del highest["cpu_s"]
+        median = {name: median_low(sample[name] for sample in samples) for name in ("files", "sockets")}
         latencies = Distribution(self.latencies_ns)
         return Minute(
             name=name,
@@ -128,7 +123,7 @@ class MinuteRecorder:
             cpu_share=cpu_s / seconds,
             backlog=backlog,
             errors=self.errors.total(),
-            **(highest | {"files": median.files, "sockets": median.sockets}),
+            **(highest | median),
         )
 
 

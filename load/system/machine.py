@@ -18,7 +18,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import NamedTuple, Self
+from typing import Self
+
+import msgspec
 
 from load.cli.errors import CommandError, UsageError
 from load.cli.program import uninterrupted
@@ -117,7 +119,7 @@ def _file_system(folder: Path) -> str:
     return max(above)[1] if above else "unknown file system"
 
 
-class ProcessStatus(NamedTuple):
+class ProcessStatus(msgspec.Struct, frozen=True):
     """The resources that a process uses. `peak_mib` is its highest memory so far. `files` does not count sockets."""
 
     memory_mib: float

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from load.cli.errors import CommandError
@@ -46,7 +47,7 @@ def _finish(recorder: MinuteRecorder) -> Minute:
 def test_a_minute_has_the_highest_of_its_samples_and_the_median_of_its_files() -> None:
     recorder = MinuteRecorder()
     for files, memory_mib in ((18, 50.0), (19, 55.0), (18, 52.0)):
-        recorder.samples.append(SAMPLE._replace(files=files, memory_mib=memory_mib))
+        recorder.samples.append(msgspec.structs.replace(SAMPLE, files=files, memory_mib=memory_mib))
     recorder.latencies_ns.extend(latency_ms * 1_000_000 for latency_ms in range(1, 101))
     recorder.syncs_ns.extend(latency_ms * 1_000_000 for latency_ms in range(1, 201))
     recorder.errors["why"] += 1
