@@ -13,7 +13,7 @@ from tempfile import gettempdir
 
 from rich.console import Console
 
-from load.cli.command import Command, Output, ProgressBar, file_output, json_outputs
+from load.cli.command import Command, Output, ProgressBar, file_output, json_outputs, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import STDOUT
 from load.http.connections import Timeouts
@@ -24,7 +24,6 @@ from load.results.result import Result
 from load.results.summary import print_summary, to_json
 from load.run import Run
 from load.settings import Settings, parse_settings
-from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, new_folder
 from load.system.server_process import ServerProcess
 
@@ -42,7 +41,7 @@ class Load(Command):
     """The command `python -m load`. With --own-server, Python starts the server with the arguments `server`."""
 
     def __init__(self, settings: Settings, *, timeouts: Timeouts, server: Sequence[str]) -> None:
-        super().__init__(prog="python -m load", files=(settings.json, settings.report))
+        super().__init__(prog="python -m load")
         self._settings = settings
         self._timeouts = timeouts
         self._server = server

@@ -27,13 +27,13 @@ from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
 from load.bench.workloads import AT_ONCE, FUNCTION, GUARDED, KEY, RECORD, RECORDED, WEBHOOK, TrialServers
 from load.bench.wrk import WRK, wrk_version
-from load.cli.command import Command, Output, json_outputs, print_line
+from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import CommandError, ExitStatus, UsageError
-from load.cli.flags import CommandParser, seconds, sqlite_file, whole_number
+from load.cli.flags import CommandParser, seconds, whole_number
 from load.http.address import reach
-from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, describe_machine, new_folder
 
+SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 
@@ -111,7 +111,7 @@ class Benchmark(Command):
     """The command `python -m load.bench`. Each trial has its own databases."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
-        super().__init__(prog="python -m load.bench", files=[flags.json])
+        super().__init__(prog="python -m load.bench")
         self._flags = flags
         self._machine: dict[str, str] = {}
         self._rows: list[Row] = []
@@ -203,9 +203,12 @@ def _checkout(text: str) -> Path:
 
 
 def _stored(text: str) -> Path:
-    if not Path(text).is_file():
+    file, log = Path(text), Path(f"{text}-wal")
+    if not file.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}: `{HOW_TO_STORE}` makes one")
-    log = Path(f"{text}-wal")
     if log.exists() and log.stat().st_size:
         raise argparse.ArgumentTypeError(f"{text} has a write-ahead log: a server is using it, or was killed")
-    return sqlite_file(text).resolve()
+    with file.open("rb") as database:
+        if database.read(len(SQLITE_HEAD)) != SQLITE_HEAD:
+            raise argparse.ArgumentTypeError(f"{text} is not an SQLite database")
+    return file.resolve()

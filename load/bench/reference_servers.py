@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from load.system.event_loop import run_to_end
+from load.cli.command import run_to_end
 
 BARE_TORNADO = "bare"
 RECEIVER, SLOW_RECEIVER = "receiver", "slow-receiver"

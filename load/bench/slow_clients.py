@@ -15,9 +15,9 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from load.cli.command import run_to_end
 from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
-from load.system.event_loop import run_to_end
 from load.system.server_process import ROOT
 
 READY = b"ready\n"

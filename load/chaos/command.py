@@ -28,11 +28,10 @@ from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
 from load.chaos.second_server import SecondServers
 from load.chaos.target import RunFailed, TargetServer, orders_for
-from load.cli.command import Command, Output, json_outputs, print_line
+from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
 from load.http.connections import Timeouts
-from load.system.event_loop import run_to_end
 from load.system.machine import allow_connections, new_folder
 
 ATTEMPTS_S = 60.0  # How long to retry a fault without effect. Locks and pauses of webhooks are shorter.
@@ -203,7 +202,7 @@ class Chaos(Command):
     """The command `python -m load.chaos`. Keeps the databases and logs if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace, *, server: Sequence[str]) -> None:
-        super().__init__(prog="python -m load.chaos", files=[flags.json])
+        super().__init__(prog="python -m load.chaos")
         self._flags = flags
         self._server = server
         self._plan = plan_faults(flags.seed, flags.faults)

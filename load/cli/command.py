@@ -1,12 +1,14 @@
-"""Defines the base class of all commands, and shows progress. Runs on the main thread, outside the event loop."""
+"""Defines the base class of all commands, runs their coroutines, and shows progress. Runs on the main thread."""
 
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -17,6 +19,7 @@ from load.cli.errors import CommandError, ExitStatus, reason_of_os_error, withou
 from load.cli.flags import STDOUT
 
 REFRESH_MS = 100
+Result = TypeVar("Result")
 
 
 class ProgressBar:
@@ -50,11 +53,10 @@ class Output(NamedTuple):
 
 
 class Command(ABC):
-    """The base class of commands. `execute` checks that `files` can be written, calls `run`, and writes `outputs`."""
+    """The base class of commands. `execute` calls `run`, and writes `outputs`."""
 
-    def __init__(self, *, prog: str, files: Sequence[Path | None] = ()) -> None:
+    def __init__(self, *, prog: str) -> None:
         self._prog = prog
-        self._files = files
 
     @abstractmethod
     def run(self) -> ExitStatus:
@@ -66,8 +68,9 @@ class Command(ABC):
 
     def execute(self) -> int:
         """Run the command, write its outputs, and return the exit status. Errors are one line on stderr."""
-        if problem := _find_unwritable(self._files):
-            return self._fail(problem, ExitStatus.FAILED)
+        # `sys.stdout` is None if standard output was closed when the process started.
+        if sys.stdout is None:
+            return self._fail("the result can't be printed: standard output is closed", ExitStatus.FAILED)
         try:
             status: int = self.run()
         except CommandError as error:
@@ -83,26 +86,29 @@ class Command(ABC):
         return self._write_outputs(status)
 
     def _write_outputs(self, status: int) -> int:
-        """Write all outputs that can be written. Return the status. After Ctrl-C, print which outputs are missing."""
-        remaining: list[Output] = []
-        try:
-            remaining += self.outputs()
-            while remaining:
-                try:
-                    remaining[0].write()
-                except OSError as error:
-                    status = self._fail(_unwritable(remaining[0].name, error), ExitStatus.FAILED)
-                del remaining[0]
-        except KeyboardInterrupt:
-            status = ExitStatus.INTERRUPTED
-            if remaining:
-                names = ", ".join(output.name for output in remaining)
-                self._fail(f"interrupted, so these are missing or incomplete: {names}", status)
+        """Write all outputs that can be written. Return the status."""
+        for output in self.outputs():
+            try:
+                output.write()
+            except OSError as error:
+                fault = f"{output.name} can't be written: {reason_of_os_error(error)}"
+                status = self._fail(fault, ExitStatus.FAILED)
         return status
 
     def _fail(self, text: str, status: int) -> int:
         print(f"{self._prog}: {without_keys(text)}", file=sys.stderr)
         return status
+
+
+def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine on a new loop. Ctrl-C cancels the coroutine; a second Ctrl-C stops the loop at once.
+
+    Raises KeyboardInterrupt if the coroutine did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came
+    after the end of the coroutine.
+    """
+    has_uvloop = find_spec("uvloop") is not None
+    with asyncio.Runner(loop_factory=import_module("uvloop").new_event_loop if has_uvloop else None) as runner:
+        return runner.run(main)
 
 
 def print_line(line: str) -> None:
@@ -128,26 +134,3 @@ def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output
     if path is None:
         return []
     return [file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")]
-
-
-def _find_unwritable(paths: Sequence[Path | None]) -> str:
-    """Return why standard output or a file can't be written, or "". Removes files that it creates for the test."""
-    # `sys.stdout` is None if standard output was closed when the process started.
-    if sys.stdout is None:
-        return "the result can't be printed: standard output is closed"
-    for path in filter(None, paths):
-        existed = path.exists()
-        # A pipe is not opened, because closing it again would signal end of file to its reader.
-        if path == STDOUT or (existed and not path.is_file()):
-            continue
-        try:
-            path.open("ab").close()
-            if not existed:
-                path.unlink()
-        except OSError as error:
-            return _unwritable(path, error)
-    return ""
-
-
-def _unwritable(name: object, error: OSError) -> str:
-    return f"{name} can't be written: {reason_of_os_error(error)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite, nextafter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from load.cli.errors import ExitStatus, reason_of_os_error, without_keys
 
@@ -15,7 +15,6 @@ HIGHEST = 2**63 - 1  # The largest integer that SQLite stores, and therefore the
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
 SMALLEST = nextafter(0, 1)  # The smallest number above 0.
-SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 FLAG = re.compile(r"--[a-z][a-z-]{0,30}")
 
 
@@ -57,43 +56,18 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--seed", type=whole_number(), default=default, help=text)
 
 
-def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
-    """Return an argparse type for integers from 1 to `highest`."""
+def number(
+    name: str, bounds: str, lowest: float, highest: float, *, read: type[int] | type[float] = float
+) -> Callable[[str], Any]:
+    """Return an argparse type for numbers from `lowest` to `highest`. Error messages contain `name` and `bounds`."""
 
-    def parse(text: str) -> int:
+    def parse(text: str) -> int | float:
         try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if not 1 <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is not between 1 and {highest}")
-        return number
-
-    return parse
-
-
-def rate(highest: int) -> Callable[[str], float]:
-    """Return an argparse type for a number of orders per second, from 0.001 to `highest`. Whole numbers become ints."""
-
-    read = number("orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
-
-    def parse(text: str) -> float:
-        found = read(text)
-        return int(found) if found.is_integer() else found
-
-    return parse
-
-
-def number(unit: str, bounds: str, lowest: float, highest: float) -> Callable[[str], float]:
-    """Return an argparse type for numbers from `lowest` to `highest`. Error messages contain `unit` and `bounds`."""
-
-    def parse(text: str) -> float:
-        try:
-            found = float(text)
+            found = read(text)
         except ValueError:
             found = float("nan")
-        if not isfinite(found):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
+        if isinstance(found, float) and not isfinite(found):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {name}")
         if not lowest <= found <= highest:
             raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
         return found
@@ -101,42 +75,43 @@ def number(unit: str, bounds: str, lowest: float, highest: float) -> Callable[[s
     return parse
 
 
-seconds = number("seconds", f"more than 0 and at most {DAY_S:.0f} seconds", SMALLEST, DAY_S)
-seconds_or_0 = number("seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
+def whole_number(highest: int = HIGHEST) -> Callable[[str], int]:
+    """Return an argparse type for integers from 1 to `highest`."""
+    return number("whole number", f"between 1 and {highest}", 1, highest, read=int)
+
+
+def rate(highest: int) -> Callable[[str], float]:
+    """Return an argparse type for a number of orders per second, from 0.001 to `highest`. Whole numbers become ints."""
+    read = number("number of orders a second", f"between {LOWEST_RATE} and {highest}", LOWEST_RATE, highest)
+    return lambda text: int(found) if (found := read(text)).is_integer() else found
+
+
+seconds = number("number of seconds", f"more than 0 and at most {DAY_S:.0f} seconds", SMALLEST, DAY_S)
+seconds_or_0 = number("number of seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
 def writable_file(text: str) -> Path:
-    """Read the path of a file. The file's folder must exist, and the path must not be a folder."""
+    """Read the path of a file, and test whether it is writable. The test leaves no new file."""
     path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
+    existed = path.exists()
+    # A pipe is not opened, because closing it again would signal end of file to its reader.
+    if path != STDOUT and (path.is_file() or path.is_dir() or not existed):
+        try:
+            path.open("ab").close()
+        except OSError as problem:
+            raise argparse.ArgumentTypeError(f"{text} can't be written: {reason_of_os_error(problem)}") from None
+        if not existed:
+            path.unlink()
     return path
 
 
 def writable_folder(text: str) -> Path:
     """Read the path of a folder. Creates and removes a temporary folder in it to test whether it is writable."""
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a folder")
     try:
-        with TemporaryDirectory(dir=path):
-            return path
+        with TemporaryDirectory(dir=text):
+            return Path(text)
     except OSError as problem:
-        raise argparse.ArgumentTypeError(f"{text} can't be written to: {reason_of_os_error(problem)}") from None
-
-
-def sqlite_file(text: str) -> Path:
-    """Read the path of an SQLite database. The file must be readable, and begin as SQLite's files do."""
-    try:
-        with Path(text).open("rb") as file:
-            head = file.read(len(SQLITE_HEAD))
-    except OSError as problem:
-        raise argparse.ArgumentTypeError(f"{text} can't be read: {reason_of_os_error(problem)}") from None
-    if head != SQLITE_HEAD:
-        raise argparse.ArgumentTypeError(f"{text} is not an SQLite database")
-    return Path(text)
+        raise argparse.ArgumentTypeError(f"{text} is not a writable folder: {reason_of_os_error(problem)}") from None
 
 
 def named_file(text: str) -> Path:

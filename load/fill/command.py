@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from load.backlog import Backlog, BacklogState
-from load.cli.command import Command, ProgressBar
+from load.cli.command import Command, ProgressBar, run_to_end
 from load.cli.errors import CommandError, ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
 from load.http.address import Address, reach
@@ -24,7 +24,6 @@ from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.orders.generated import GeneratedOrders
 from load.orders.responses import ACCEPTED, check_many, reason_in
 from load.orders.sources import requests_of
-from load.system.event_loop import run_to_end
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from load.cli.command import Command, Output, json_outputs, print_line
+from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import HIGHEST, SMALLEST, CommandParser, number, rate
 from load.http.address import reach
@@ -29,7 +29,6 @@ from load.soak.limits import FinalCheck, Finding, check_server, compare_minutes,
 from load.soak.load import SoakLoad
 from load.soak.measurements import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
-from load.system.event_loop import run_to_end
 from load.system.machine import PROC, allow_connections, describe_machine, new_folder
 from load.system.server_process import DidNotEnd, ServerProcess
 
@@ -48,7 +47,7 @@ class Soak(Command):
     """The command `python -m load.soak`. Keeps the database and the server's log if anything is wrong."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
-        super().__init__(prog="python -m load.soak", files=[flags.json])
+        super().__init__(prog="python -m load.soak")
         self._flags = flags
         self._ledger = SentOrders(VariedOrders(first_id=1, count=HIGHEST))
         self._recorded: list[Minute] = []

@@ -12,10 +12,8 @@ from load.cli.errors import CommandError, ExitStatus, UsageError
 class Sample(Command):
     """A command that runs the function `run` of a test."""
 
-    def __init__(
-        self, run: Callable[[], ExitStatus], *, outputs: Sequence[Output] = (), files: Sequence[Path | None] = ()
-    ) -> None:
-        super().__init__(prog="python -m sample", files=files)
+    def __init__(self, run: Callable[[], ExitStatus], *, outputs: Sequence[Output] = ()) -> None:
+        super().__init__(prog="python -m sample")
         self._run = run
         self._outputs = outputs
 
@@ -70,27 +68,3 @@ def test_an_output_that_cannot_be_written_fails_the_command_and_not_the_others(
     assert Sample(passes, outputs=outputs).execute() == 1
     assert capsys.readouterr().err == "python -m sample: /dev/full can't be written: no space left on device\n"
     assert file.read_text() == '{\n  "passed": true\n}\n'
-
-
-def test_a_file_that_cannot_be_written_is_reported_before_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "gone" / "result.json"
-    assert Sample(raises(ZeroDivisionError()), files=[None, file]).execute() == 1
-    assert capsys.readouterr().err == f"python -m sample: {file} can't be written: no such file or directory\n"
-
-
-def test_the_check_of_a_file_leaves_none_behind(tmp_path: Path) -> None:
-    assert Sample(passes, files=[tmp_path / "result.json"]).execute() == 0
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ctrl_c_while_results_are_written_names_those_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    written: list[str] = []
-    outputs = [Output("first", lambda: written.append("first")), Output("a", interrupt), Output("b", interrupt)]
-    assert Sample(passes, outputs=outputs).execute() == 130
-    assert written == ["first"]
-    assert capsys.readouterr().err == "python -m sample: interrupted, so these are missing or incomplete: a, b\n"

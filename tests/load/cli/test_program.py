@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 WAITER = """
 import asyncio, sys
-from load.system.event_loop import run_to_end
+from load.cli.command import run_to_end
 from load.cli.program import run_program
 
 async def wait():

@@ -17,9 +17,11 @@ def test_the_time_is_split_into_parts_of_up_to_a_minute(minutes: float, parts: t
 
 
 def test_an_unwritable_result_is_an_error_before_the_soak(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json", "/proc/version"]) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["--json", "/proc/version"])
     out, err = capsys.readouterr()
-    assert (out, err.startswith("python -m load.soak: /proc/version can't be written: ")) == ("", True)
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("python -m load.soak: argument --json: /proc/version can't be written: ")
 
 
 @pytest.mark.parametrize("flags", [["--minutes", "0"], ["--minutes", "nan"], ["--folder", "/nowhere"], ["--rate", "x"]])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from load.system.event_loop import run_to_end
+from load.cli.command import run_to_end
 
 
 async def wait_until_cancelled(*, times: int) -> None:
