@@ -40,7 +40,7 @@ class Run:
     _started_ns: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
+        self.result = Result(orders=len(self.source))
 
     async def complete(self) -> Result:
         """Perform the run and return its result, even if cancelled. Raises Unreachable before any order is sent."""
@@ -88,7 +88,7 @@ class Run:
         count = settings.connections_for(len(source))
         connections: Connections
         if settings.rate:
-            result.delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
+            result.delays = SendDelays()
             connections = open_loop = OpenLoop(
                 address, limit=count, timeouts=self.timeouts, delays=result.delays, clock_ns=self.clock_ns
             )
@@ -122,7 +122,7 @@ class Run:
         result.sending_s = last_answer_s if result.tally.acknowledged else ended_s
         if settings.rate:
             orders, sent = len(self.source), result.tally.sent
-            due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
+            due_s = settings.duration_s or orders / settings.rate
             if sent < orders:
                 due_s = max(sent / settings.rate, min(due_s, ended_s))
             result.sending_s = max(result.sending_s, due_s)
@@ -164,16 +164,11 @@ async def _send_batches(
 
 
 def _other_orders_line(settings: Settings, before: int | None, added: int) -> str:
-    stay = "that stay there" if added > 1 else "that stays there"
-    if before is None:
-        return f"It is not known how many orders {settings.url} holds; this run adds {added:,} {stay}."
-    others = f"{f'{before:,}' if before else 'no'} other orders" if before != 1 else "1 other order"
-    return f"{settings.url} holds {others}; this run adds {added:,} {stay}."
+    count = "an unknown number of" if before is None else f"{before:,}" if before else "no"
+    others = f"{count} other order{'' if before == 1 else 's'}"
+    return f"{settings.url} holds {others}; this run adds {added:,} that stay there."
 
 
 def _explain(refusal: NotAllowed, settings: Settings) -> str:
-    if refusal.status == 403:
-        return f"The API key is not allowed to read the metrics of {settings.url}: status 403"
-    if settings.api_key:
-        return f"{settings.url} rejected this API key: status 401"
-    return f"{settings.url} requires an API key: --api-key or the environment variable {KEY_VARIABLE}: status 401"
+    missing = f"requires an API key (--api-key or the environment variable {KEY_VARIABLE})"
+    return f"{settings.url} {'rejected this API key' if settings.api_key else missing}: status {refusal.status}"

@@ -154,33 +154,22 @@ class ClosedLoop(Connections):
 
 
 class SendDelays:
-    """Records how late a request was sent with a free connection, and how long it waited without a free connection.
+    """Records how late each request was sent for which a connection was free: the client causes this delay.
 
-    The client causes the first delay, the server the second. Requests that were due before `counted_from_ns` are not
-    counted. Times are in nanoseconds. `last_wait_ns` is how long the last request waited.
+    Requests that were due before `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how
+    long the last request waited for a free connection: the server causes this delay.
     """
 
     def __init__(self, *, counted_from_ns: int = 0) -> None:
         self.counted_from_ns = counted_from_ns
         self.late_ns = array("q")
-        self.waited = 0
-        self.longest_wait_ns = 0
         self.last_wait_ns = 0
 
     def note(self, *, due_ns: int, sent_ns: int, had_connection: bool) -> None:
         late_ns = max(0, sent_ns - due_ns)
         self.last_wait_ns = 0 if had_connection else late_ns
-        if due_ns < self.counted_from_ns:
-            return
-        if had_connection:
+        if had_connection and due_ns >= self.counted_from_ns:
             self.late_ns.append(late_ns)
-        else:
-            self.waited += 1
-            self.longest_wait_ns = max(self.longest_wait_ns, late_ns)
-
-    @property
-    def count(self) -> int:
-        return len(self.late_ns) + self.waited
 
     def later_than(self, limit_ns: float) -> int:
         """Count the requests that had a free connection but were sent more than `limit_ns` late."""

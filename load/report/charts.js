@@ -41,12 +41,11 @@
     return {
       middles: starts.map((start) => start + interval / 2),
       x: { title: TIME, range: [0, end] },
-      band: data.warm_up_s ? Math.min(data.warm_up_s, end) : null,
     };
   }
 
   function throughput() {
-    const { middles, x, band } = timeline();
+    const { middles, x } = timeline();
     const counts = data.timeline.orders_per_second;
     const due = data.due_per_second || null;
     const textOf = (time, count) => `${measured(count)} orders/s at ${measured(time)} s`;
@@ -54,13 +53,12 @@
       lines: [{ look: "blue", points: pairs(middles, counts), isFilled: true, textOf }],
       x,
       y: { title: "orders/s", range: [0, highest(counts, due ?? 0)] },
-      band,
       rule: due,
     };
   }
 
   function latency() {
-    const { middles, x, band } = timeline();
+    const { middles, x } = timeline();
     const { latency_p50_ms: p50, latency_p99_ms: p99 } = data.timeline;
     const textOf = (name) => (time, value) => `${name}: ${measured(value)} ms at ${measured(time)} s`;
     return {
@@ -70,7 +68,6 @@
       ],
       x,
       y: milliseconds(p50, p99),
-      band,
       rule: null,
     };
   }
@@ -98,7 +95,6 @@
         ticks: hasLargest ? [...ticks, { at: end, text: "max" }] : ticks,
       },
       y: milliseconds(values, sentValues),
-      band: null,
       rule: null,
     };
   }
@@ -112,7 +108,6 @@
       lines: [{ look: "blue", points: pairs(times, waiting), isFilled: true, textOf }],
       x: { title: TIME, range: [0, end] },
       y: { title: "orders", range: [0, highest(waiting)], step: 1 },
-      band: null,
       rule: null,
     };
   }

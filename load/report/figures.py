@@ -142,7 +142,6 @@ def data_of(result: Mapping[str, Any]) -> bytes:
         "percentiles": result["percentiles"],
         "sending": [each for each in latencies.items() if result["mode"] == OPEN_LOOP and each[1] is not None],
         "due_per_second": result["rate_per_second"],
-        "warm_up_s": result["warm_up_s"] or 0,
     }
     return msgspec.json.encode(data).replace(b"<", b"\\u003c")
 

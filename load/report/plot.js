@@ -19,10 +19,10 @@ const drawPlot = (() => {
    *
    * `x` and `y` are axes: a title, a range, and optionally `ticks` ([{ at, text }]), the least `step` between ticks,
    * or `isLogarithmic`. `lines` have a `look` (a class of the style sheet), `points` ([x, y or null]), and
-   * `textOf(x, y)`; `isFilled` fills the area below, `isScattered` draws unconnected diamonds. The background is grey up
-   * to the x value `band`. `rule` is the y value of a dashed line. Both can be null.
+   * `textOf(x, y)`; `isFilled` fills the area below, `isScattered` draws unconnected diamonds. `rule`
+   * is the y value of a dashed line; it can be null.
    */
-  function drawPlot(container, { x, y, lines, band, rule }, width) {
+  function drawPlot(container, { x, y, lines, rule }, width) {
     const svg = container.querySelector("svg");
     const add = (parent, name, attributes, text) => {
       const element = document.createElementNS(svg.namespaceURI, name);
@@ -40,9 +40,6 @@ const drawPlot = (() => {
     svg.replaceChildren();
     svg.setAttribute("width", width);
     svg.setAttribute("height", HEIGHT);
-    if (band !== null) {
-      add(svg, "rect", { class: "band", x: box.left, y: box.top, width: placeX(band) - box.left, height: box.bottom - box.top });
-    }
     for (const { at, text } of yTicks) {
       const place = placeY(at);
       add(svg, "line", { class: "grid", x1: box.left, x2: box.right, y1: place, y2: place });

@@ -19,7 +19,6 @@ from load.settings import Settings
 from load.system.machine import describe_machine
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
-MANY_WAITED = 0.01
 
 Row = tuple[str, ...]
 
@@ -61,14 +60,14 @@ def _times(result: Result) -> list[Row]:
     latencies = [result.latencies] if result.delays is None else [result.latencies, result.sending_latencies]
     per_second = result.orders_per_second
     return [
-        ("elapsed", _with_unit(result.elapsed_s, "s")),
+        ("elapsed", _with_unit(result.sending_s, "s")),
         ("orders/s", "-" if per_second is None else f"{per_second:,.0f}"),
         *([] if result.delays is None else [("", "from due", "from sending")]),
         *(
             (f"latency {name}", *(_with_unit(one.percentile_ms(percentile), "ms") for one in latencies))
             for name, percentile in PERCENTILES.items()
         ),
-        ("all processed after", _with_unit(result.after_warm_up(result.waited_s), "s")),
+        ("all processed after", _with_unit(result.waited_s, "s")),
     ]
 
 
@@ -91,12 +90,7 @@ def _lines(result: Result, settings: Settings) -> list[str]:
 
 
 def notes_of(result: Result, settings: Settings) -> list[str]:
-    notes = [*_order_notes(result, settings)]
-    if result.recording and not result.counted:
-        notes.append(
-            f"All requests were in the warm-up of {result.warm_up_s:g} s, so nothing was measured: send for longer."
-        )
-    return [*notes, *filter(None, [_limit(result, settings)])]
+    return [*_order_notes(result, settings), *filter(None, [_limit(result, settings)])]
 
 
 def _order_notes(result: Result, settings: Settings) -> Iterator[str]:
@@ -137,11 +131,6 @@ def _limit(result: Result, settings: Settings) -> str:
             f"The server did not keep up: {result.orders_per_second or 0:,.0f} of {settings.rate or 0:,.10g} orders/s "
             f"were answered; the last one was sent {result.behind_s:,.1f} s after it was due."
         )
-    if delays.waited > MANY_WAITED * delays.count:
-        return (
-            f"{delays.waited:,} of {delays.count:,} requests waited for a free connection, "
-            f"up to {delays.longest_wait_ns / 1e9:,.3f} s: the server stalled, or --concurrency is too low."
-        )
     return ""
 
 
@@ -170,7 +159,6 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "bulk": settings.bulk,
         "rate_per_second": settings.rate,
         "duration_s": settings.duration_s,
-        "warm_up_s": settings.warm_up_s,
         "started": datetime.fromtimestamp(result.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "orders": result.orders,
         "sent": tally.sent,
@@ -183,11 +171,11 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "wrong_202": tally.wrong_202.total(),
         "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
         "not_sent": result.orders - tally.sent,
-        "elapsed_s": result.elapsed_s,
+        "elapsed_s": result.sending_s,
         "orders_per_second": result.orders_per_second,
         **_percentiles("latency", result.latencies),
         **_percentiles("sending_latency", result.sending_latencies),
-        "all_processed_after_s": result.after_warm_up(result.waited_s),
+        "all_processed_after_s": result.waited_s,
         "generator_cpu_share": result.cpu_share,
         "generator_late_p99_ms": Distribution(result.delays.late_ns if result.delays else ()).percentile_ms(99),
         "generator_was_the_limit": result.generator_was_the_limit,

@@ -115,7 +115,7 @@ def test_a_run_says_first_how_many_other_orders_the_server_has(
 def test_a_server_without_metrics_does_not_say_how_many_orders_it_has(load: Load, shop: Shop) -> None:
     shop.has_metrics = False
     first, _, _ = load("--orders", "5").out.partition("\n")
-    assert first == f"It is not known how many orders {shop.url} holds; this run adds 5 that stay there."
+    assert first == f"{shop.url} holds an unknown number of other orders; this run adds 5 that stay there."
 
 
 def test_the_number_of_other_orders_is_printed_before_the_first_request(
@@ -131,4 +131,4 @@ def test_the_number_of_other_orders_is_printed_before_the_first_request(
 
     with meanwhile(release):
         assert main(["--url", shop.url, "--orders", "1", "--first-id", "1"]) == 0
-    assert printed == [f"{shop.url} holds no other orders; this run adds 1 that stays there.\n"]
+    assert printed == [f"{shop.url} holds no other orders; this run adds 1 that stay there.\n"]

