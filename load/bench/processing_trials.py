@@ -21,15 +21,13 @@ from load.bench.size_trials import store_pending
 from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.cli.errors import CommandError
 from load.http.connection import Connection, send_request
-from load.system.machine import BUSY_SHARE, PROC, ProcessStatus, has_status
+from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
 
 THREADS = 8
 WARM_UP = 0.25  # As a share of the window's time.
 CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
 WEBHOOKS_A_SECOND = 20_000
 SLOW_WEBHOOKS_A_SECOND = 5_000
-COST_ORDERS_A_SECOND = 2_500  # How many orders `cost` sends for each second of a measurement.
-POLL_S = 0.05  # Rare, because polls take CPU time from the server.
 PAUSE, RESUME = "pause", "resume"
 RAN_OUT = "the prepared orders ran out, so the server may be faster"
 RECEIVER_WAS_THE_LIMIT = "the receiver used all of its CPU time, so the server may be faster"
@@ -63,10 +61,9 @@ async def function(trial: Trial) -> list[Row]:
     """Compare the rate of a function that does nothing with the rate of intake of orders while processing is paused."""
     name = "a function that does nothing: completed per second against one-by-one intake in the same run"
     row = Row(name=name, at_least=1.0, aim=2.0)
-    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
     for number in range(1, trial.runs + 1):
         await _switch(trial.ours, PAUSE)
-        intake = await post_orders(trial, trial.ours)
+        intake = await wrk.post_orders(trial, trial.ours)
         processing = await _process(trial, row, prepared_a_second=CALLS_A_SECOND)
         trial.check(row, intake)
         trial.add_run(row, number, RATE, {"intake": intake, "processing": processing}, value=Value.SPEED)
@@ -84,26 +81,6 @@ async def slow_webhooks(trial: Trial) -> list[Row]:
     name = "webhooks to a receiver that takes 200 ms: delivered per second"
     row = Row(name=name, unit="/s", at_least=250.0, aim=1000.0)
     return await _deliver(trial, row, prepared_a_second=SLOW_WEBHOOKS_A_SECOND, value=Value.SECOND)
-
-
-async def cost(trial: Trial) -> list[Row]:
-    """Measure the CPU time that each server uses for an order, from POST /order until it is Completed."""
-    _, *servers = trial.servers
-    rows = [Row(name=f"CPU time of the server for an order, with {server.name}", unit=" µs") for server in servers]
-    if not has_status():
-        trial.print_line("left out: this system has no /proc with the CPU time of a process")
-        return []
-    for number in range(1, trial.runs + 1):
-        for row, server in zip(rows, servers, strict=True):
-            before_s = _cpu_s(server)
-            requests = islice(workloads.posts(server.address, server.ids), int(COST_ORDERS_A_SECOND * trial.seconds))
-            measured = await trial.meter.throughput(server.address, requests, workloads.new_order)
-            await trial.wait_until_processed(server.address, poll_s=POLL_S)
-            cost_us = (_cpu_s(server) - before_s) * 1e6 / max(1, measured.right)
-            row.wrong.update(measured.wrong)
-            row.runs.append({"orders": measured.right, "value": cost_us})
-            trial.print_line(f"run {number}: {server.name} {cost_us:.1f} µs an order, of {measured.right:,} orders")
-    return rows
 
 
 async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Value) -> list[Row]:
@@ -193,5 +170,4 @@ async def _request(server: Server, request: bytes) -> tuple[int, bytes]:
 
 
 def _cpu_s(server: Server) -> float:
-    """Return the CPU time of a server's process; 0 if the system does not report it."""
-    return ProcessStatus.read(PROC / str(server.pid)).cpu_s if has_status() else 0.0
+    return ProcessStatus.read(PROC / str(server.pid)).cpu_s

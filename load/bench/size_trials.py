@@ -10,12 +10,12 @@ from load.bench import wrk
 from load.bench.measurement import cpu_and_errors
 from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Row, Server, Trial, Value
 from load.bench.trials import CROWD, STEADY
-from load.bench.workloads import get_metrics, get_orders, post_arrays, post_at_once, post_at_rate, post_orders, settled
+from load.bench.workloads import get_metrics, post_arrays, post_at_once, post_at_rate, post_orders, settled
 from load.cli.errors import CommandError
 from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
-from load.system.machine import PROC, ProcessStatus, has_status
+from load.system.machine import PROC, ProcessStatus
 from load.system.server_process import ServerProcess
 
 ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
@@ -42,16 +42,12 @@ stored_intake = partial(
     load=settled(post_orders),
     figures={"durable POST /order, 64 clients": RATE, "the same until each of them is Completed": PROCESSED_RATE},
 )
+stored_reading = partial(compare_sizes, load=wrk.get_orders, figures={"GET /order/{id}, 64 clients, any order": RATE})
 stored_crowd = partial(compare_sizes, load=settled(post_at_once), figures={CROWD: ROUND_TIME})
 stored_steady = partial(compare_sizes, load=post_at_rate, figures={STEADY: P99})
 stored_bulk = partial(
     compare_sizes, load=settled(post_arrays), figures={"POST /orders, 1,000 a request, 4 clients": RATE}
 )
-
-
-async def stored_reading(trial: Trial) -> list[Row]:
-    load = wrk.by_wrk(wrk.get_orders, get_orders)
-    return await compare_sizes(trial, load=load, figures={"GET /order/{id}, 64 clients, any order": RATE})
 
 
 async def stored_metrics(trial: Trial) -> list[Row]:
@@ -94,9 +90,6 @@ async def memory(trial: Trial) -> list[Row]:
     """Measure the highest memory of a server while 1,000,000 orders are Pending. Runs once, not `trial.runs` times."""
     name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
-    if not has_status():
-        trial.print_line("left out: this system has no /proc with the memory of a process")
-        return []
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
         address = await reach(process.url)

@@ -26,12 +26,11 @@ async def intake(trial: Trial) -> list[Row]:
     accepting = Row(name="durable POST /order, 64 clients, against bare Tornado", at_least=3.0, aim=4.5)
     completing = Row(name="of those, completed by 1 s after the load's end", at_least=1.00)
     emptying = Row(name="until the backlog is empty after the load's end", unit=" s", at_most=EMPTY_WITHIN_S)
-    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
     with closing(trial.backlog(trial.ours.address)) as backlog:
         for number in range(1, trial.runs + 1):
-            bare = await post_orders(trial, trial.other)
+            bare = await wrk.post_orders(trial, trial.other)
             before = await backlog.poll()
-            ours = await post_orders(trial, trial.ours)
+            ours = await wrk.post_orders(trial, trial.ours)
             ended_ns = trial.meter.clock_ns()
             at_end = await backlog.poll()
             if at_end.waiting:
@@ -58,15 +57,13 @@ async def intake(trial: Trial) -> list[Row]:
 async def guarded(trial: Trial) -> list[Row]:
     name = "durable POST /order, 64 clients, with --api-keys, --rate-limit and --access-log, against bare Tornado"
     row = Row(name=name, at_least=2.2, aim=3.5)
-    post_orders = wrk.by_wrk(wrk.post_orders, workloads.post_orders)
-    return await trial.compare(post_orders, (row, RATE), value=Value.SPEED)
+    return await trial.compare(wrk.post_orders, (row, RATE), value=Value.SPEED)
 
 
 async def reading(trial: Trial) -> list[Row]:
     row = Row(name="GET /order/{id}, 64 clients, against bare Tornado", at_least=6.0, aim=9.0)
     trial = await workloads.store_orders(trial, row)
-    get_orders = wrk.by_wrk(wrk.get_orders, workloads.get_orders)
-    return await trial.compare(get_orders, (row, RATE), value=Value.SPEED)
+    return await trial.compare(wrk.get_orders, (row, RATE), value=Value.SPEED)
 
 
 async def crowd(trial: Trial) -> list[Row]:
@@ -78,18 +75,6 @@ async def steady(trial: Trial) -> list[Row]:
     # A latency counts from when a request is due, so it includes the client's own delay.
     row = Row(name=STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
-
-
-async def bulk(trial: Trial) -> list[Row]:
-    """Compare POST /orders with POST /order on our server. Each measurement begins when all orders are processed."""
-    name = "POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients"
-    row = Row(name=name)
-    for number in range(1, trial.runs + 1):
-        single = await workloads.settled(workloads.post_encoded_orders)(trial, trial.ours)
-        arrays = await workloads.settled(workloads.post_arrays)(trial, trial.ours)
-        trial.check(row, single, arrays)
-        trial.add_run(row, number, RATE, {"one_by_one": single, "bulk": arrays}, value=Value.SPEED)
-    return [row]
 
 
 async def among_slow_clients(trial: Trial) -> list[Row]:

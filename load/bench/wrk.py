@@ -1,4 +1,8 @@
-"""Runs wrk, a load generator in C, as the client of a measurement. Runs on the event loop; wrk is a process."""
+"""Runs wrk, a load generator in C, as the client of a measurement. Runs on the event loop; wrk is a process.
+
+wrk needs less CPU time than our load generator, and so leaves more for the server on this machine. If wrk is not
+installed, our load generator takes its place.
+"""
 
 import json
 import resource
@@ -13,9 +17,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from load.bench import workloads
 from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
 from load.bench.slow_clients import child_process, read_report
-from load.bench.trial import Load, Server, Trial
+from load.bench.trial import Server, Trial
 from load.bench.workloads import BODY, STRIDE, USERS
 from load.http.address import Address
 
@@ -42,16 +47,10 @@ def wrk_version() -> str:
     return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
 
 
-def by_wrk(load: Load, otherwise: Load) -> Load:
-    """Return `load`, whose client is wrk, or `otherwise` if wrk is not installed.
-
-    wrk needs less CPU time than our load generator, and so leaves more for the server on this machine.
-    """
-    return load if which(WRK) else otherwise
-
-
 async def post_orders(trial: Trial, server: Server) -> Measurement:
     """Send the requests of `workloads.post_orders` with wrk. Orders that the server already had count as right."""
+    if not which(WRK):
+        return await workloads.post_orders(trial, server)
     script = posting(server.address, first_id=next(server.ids))
     measured = await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
     # Skip the ids of all orders that were sent, even without a response.
@@ -62,6 +61,8 @@ async def post_orders(trial: Trial, server: Server) -> Measurement:
 
 async def get_orders(trial: Trial, server: Server) -> Measurement:
     """Send GET /order/{id} of stored orders, chosen at random before the first request."""
+    if not which(WRK):
+        return await workloads.get_orders(trial, server)
     before, after = server.address.get("/order/#").decode().split("#")
     numbers = {"seed": next(server.seeds), "stored": server.stored, "count": RANDOM_GETS}
     script = _script("gets.lua", before=json.dumps(before), after=json.dumps(after), **numbers)

@@ -30,7 +30,7 @@ OTHER_FILES = 20  # Files besides connections: standard streams, the event loop'
 IGNORE_ALL = "*\n"  # The content of a .gitignore file, so that the databases are not committed.
 BUSY_SHARE = 0.9  # A client that used a larger share of a core was too busy to measure the server's speed.
 PROC = Path("/proc")
-PROCESS_ENDED = "the server's process has ended"
+PROCESS_ENDED = "the server's process has ended, or this system has no /proc"
 NUMBERS = re.compile(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", re.MULTILINE)
 
 
@@ -151,11 +151,6 @@ class ProcessStatus(msgspec.Struct, frozen=True):
             sockets=sum(link.startswith("socket:") for link in links),
             cpu_s=sum(ticks) / os.sysconf("SC_CLK_TCK"),
         )
-
-
-def has_status() -> bool:
-    """Return whether this system reports the resources of a process in /proc."""
-    return (PROC / "self" / "status").exists()
 
 
 def _link(entry: Path) -> str:

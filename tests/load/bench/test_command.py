@@ -16,20 +16,20 @@ from tests.process import need
 # Trials with many orders are in test_size_trials.py.
 TRIALS = [name for name, plan in PLANS.items() if not plan.needs_stored and name != "memory"]
 SHORT = ["--runs", "1", "--seconds", "0.2"]
-ROWS = {"intake": 3, "stream": 2, "cost": 3}
+ROWS = {"intake": 3, "stream": 2}
 
 
 def test_rows_measured_before_a_failure_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_plan(plan: Plan, *others: object, **flags: object) -> list[Row]:
-        if plan is PLANS["bulk"]:
+        if plan is PLANS["steady"]:
             raise CommandError("the disk is full")
         return [Row(name=plan.title, runs=[{"value": 1.0}])]
 
     monkeypatch.setattr("load.bench.command.run_plan", run_plan)  # a real benchmark would take minutes
     report = tmp_path / "report.json"
-    assert main(["--only", "crowd", "--only", "bulk", "--folder", str(tmp_path), "--json", str(report)]) == 1
+    assert main(["--only", "crowd", "--only", "steady", "--folder", str(tmp_path), "--json", str(report)]) == 1
     out, err = capsys.readouterr()
     assert err == "python -m load.bench: the disk is full\n"
     assert "info  median 1.000: 1,000 clients at once" in out
@@ -66,7 +66,7 @@ def test_a_folder_without_a_server_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 def test_an_unknown_trial_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--only", "bulk", "--only", "nothing"])
+        main(["--only", "steady", "--only", "nothing"])
     assert ended.value.code == 2
     assert "argument --only: invalid choice: 'nothing'" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def test_an_unwritable_result_is_reported_before_any_trial(capsys: pytest.Captur
 def test_against_excludes_other_trials(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_bytes(b"SQLite format 3\0")
-    flags = [flag, str(file) if flag == "--stored" else "bulk"]
+    flags = [flag, str(file) if flag == "--stored" else "crowd"]
     with pytest.raises(SystemExit) as ended:
         main([*flags, "--against", str(ROOT)])
     assert ended.value.code == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.bench import workloads, wrk
+from load.bench import wrk
 from load.bench.command import PLANS, choose_plans, main
 from load.bench.measurement import Measurement
 from load.bench.workloads import body
@@ -71,9 +71,9 @@ def test_without_wrk_its_trial_is_left_out_with_a_message(monkeypatch: pytest.Mo
     assert [plan for plan in PLANS.values() if plan not in plans] == [PLANS["generator"]]
     assert line.startswith("wrk (a Debian package) is not installed, which leaves out: POST of orders by")
     with pytest.raises(CommandError) as error:
-        choose_plans(["bulk", "generator"], has_stored=False)
+        choose_plans(["crowd", "generator"], has_stored=False)
     assert error.value.exit_status is ExitStatus.FAILED
-    assert choose_plans(["bulk"], has_stored=False) == ([PLANS["bulk"]], [])
+    assert choose_plans(["crowd"], has_stored=False) == ([PLANS["crowd"]], [])
 
 
 def test_without_wrk_its_trial_can_not_be_chosen(
@@ -109,8 +109,12 @@ async def test_stored_orders_are_asked_for_and_a_404_is_wrong(shop: Shop) -> Non
     assert missing.wrong["wrk: a status of 400 or above"] > 0
 
 
-def test_without_wrk_another_load_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    need(WRK)
-    assert wrk.by_wrk(wrk.post_orders, workloads.post_orders) is wrk.post_orders
+@MINUTE
+async def test_without_wrk_the_load_generator_takes_its_place(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert wrk.by_wrk(wrk.post_orders, workloads.post_orders) is workloads.post_orders
+    trial = await shop_trial({"other": shop, "ours": shop})
+    posted = await wrk.post_orders(trial, trial.ours)
+    assert (posted.right, posted.wrong) == (len(shop.ids), {})
+    read = await wrk.get_orders(trial, trial.ours._replace(stored=1))
+    assert read.right > 0
+    assert read.wrong == {}
