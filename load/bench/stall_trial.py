@@ -1,25 +1,74 @@
 """Measures how long GET requests wait while the server parses the bodies that take longest. Runs on the event loop."""
 
 import asyncio
-import socket
-from collections.abc import Coroutine
-from functools import partial
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from load.bench.measurement import TIMEOUTS, Measurement, expect, percentile_ms
 from load.bench.trial import Row, Trial
 from load.bench.workloads import new_order, posts
-from load.bench.worst_bodies import WorstBody, worst_bodies
 from load.http.address import Address
-from load.http.connection import MalformedResponse, ResponseReader
 
 POLL_S = 0.005
 ROUNDS = 3
 MAX_ALONE = 20
 POSTS = 500
-STEP_BYTES = 1 << 20
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_ORDER_BYTES = 64 * 1024
+ORDERS = 1_000
+JSON, LINES = "application/json", "application/x-ndjson"
+LINES_BYTES = 256 * 1024  # 8 MiB would have 2.8 million lines of three bytes: half a minute if each takes 10 µs.
 STALL = "the longest that /livez waits while the worst body of 8 MiB is taken in, against one bare POST"
+
+
+class WorstBody(NamedTuple):
+    """A request body that takes long to parse. `name` describes it. `statuses` are allowed in the response."""
+
+    name: str
+    media_type: str
+    body: bytes
+    statuses: tuple[int, ...] = (422,)
+
+
+def worst_bodies(ids: Iterator[int]) -> Iterator[WorstBody]:
+    """Yield the bodies one by one, because together they need much memory. Valid orders have ids from `ids`."""
+    yield _array("bad items", _order(item_ids=_list(b"0", 1000)))
+    yield _array("many commas", [_order(each, metadata=_list(b"1", 3800)) for each in islice(ids, ORDERS)], 202)
+    long = [_order(each, item_ids=_list(b"1234567", 1000)) for each in islice(ids, ORDERS)]
+    yield _array("good items", long, 202)
+    yield _array("duplicates", long, 202)
+    keys = b",".join(b'"k%d":1' % each for each in range(6000))
+    yield _array("unknown keys", b"{%s}" % keys)
+    repeated = b",".join(b'"%d":1,"%d":1' % (each, each) for each in range(2000))
+    around = b"".join(b'{"%b%d":' % ("é".encode() * 300, each) for each in range(50))
+    yield _array("repeated keys below long ones", around + b"{%s}" % repeated + b"}" * 50)
+    yield _array("repeated keys in small objects", b'{"x":%s}' % _list(b'{"":1,"":1}', 5000))
+    yield _array("empty objects", b'{"x":%s}' % _list(b"{}", 20_000))
+    yield _array("deep arrays", b'{"x":%s}' % _list(b"[" * 90 + b"]" * 90, 350))
+    yield _array("long strings", b'{"x":"%s"}' % (b"\\n" * 30_000))
+    yield WorstBody("white space", JSON, b"[" + b" " * (MAX_BODY_BYTES - 2) + b"]")
+    yield WorstBody("not JSON", JSON, b"[" * MAX_BODY_BYTES, (400,))
+    yield WorstBody("blank lines", LINES, b"\n" * MAX_BODY_BYTES)
+    yield WorstBody("short lines", LINES, b"{}\n" * (LINES_BYTES // 3))
+
+
+def _array(name: str, orders: bytes | list[bytes], status: int = 422) -> WorstBody:
+    """Return an array of these orders. A single order is repeated up to the limits for an array and for a body."""
+    if isinstance(orders, bytes):
+        orders = [orders] * min(ORDERS, (MAX_BODY_BYTES - 2) // (len(orders) + 1))
+    return WorstBody(name, JSON, b"[%s]" % b",".join(orders), (status,))
+
+
+def _order(order_id: int = 1, *, item_ids: bytes = b"[1]", metadata: bytes | None = None) -> bytes:
+    last = b"" if metadata is None else b',"metadata":{"a":%s}' % metadata
+    return b'{"order_id":%d,"user_id":1,"item_ids":%s,"total_amount":1%s}' % (order_id, item_ids, last)
+
+
+def _list(value: bytes, count: int) -> bytes:
+    return b"[%s]" % b",".join([value] * count)
 
 
 async def stalls(trial: Trial) -> list[Row]:
@@ -69,7 +118,7 @@ async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
     # In a thread, because sending so many bytes on this event loop would delay the GETs.
     try:
         status = await asyncio.to_thread(_send, trial.ours.address, body)
-    except (OSError, MalformedResponse) as problem:
+    except (OSError, HTTPException) as problem:
         row.wrong[f"no answer for {body.name}: {problem}"] += 1
         return
     if status not in body.statuses:
@@ -78,12 +127,8 @@ async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
 
 
 def _send(address: Address, body: WorstBody) -> int:
-    """Send a body over a new connection and return the response's status. Raises OSError or MalformedResponse."""
-    request = address.post("/orders", body.body, content=body.media_type)
-    with socket.create_connection(address.sockaddr[:2], timeout=TIMEOUTS.answer_s) as client:
-        client.sendall(request)
-        reader = ResponseReader()
-        for data in iter(partial(client.recv, STEP_BYTES), b""):
-            if response := reader.add(data):
-                return response.status
-    raise ConnectionError("the connection was closed before the answer")
+    """Send a body over a new connection and return the response's status. Raises OSError or HTTPException."""
+    host, port = address.sockaddr[:2]
+    with closing(HTTPConnection(host, port, timeout=TIMEOUTS.answer_s)) as connection:
+        connection.request("POST", "/orders", body.body, {"Content-Type": body.media_type})
+        return connection.getresponse().status

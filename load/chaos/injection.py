@@ -14,10 +14,9 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL
+from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL, disconnect_clients
 from load.chaos.controlled import is_full
 from load.chaos.database import checkpoint, hold_lock
-from load.chaos.disconnection import disconnect_clients
 from load.chaos.receiver import PAUSES_S, Receiver
 from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.second_server import NotPossible, SecondServers

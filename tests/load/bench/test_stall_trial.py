@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from load.bench.stall_trial import stalls
+from load.bench.stall_trial import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, stalls, worst_bodies
 from load.bench.trial import Server
-from load.bench.worst_bodies import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, worst_bodies
 from load.http.address import ServerUrl, reach
 from tests.load.bench.shop_trial import shop_trial
 from tests.process import ServerProcess

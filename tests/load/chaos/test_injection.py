@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from load.chaos.disconnection import LINES_PER_REQUEST
+from load.chaos.clients import LINES_PER_REQUEST
 from load.chaos.injection import Effect, FaultInjector
 from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Fault, FaultKind, Findings, ReceiverFault, SecondStart
@@ -86,7 +86,7 @@ def test_a_receiver_fault_without_requests_has_no_effect(
 def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     target: TargetServer, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.disconnection.CONNECT_LIMIT_S", DEADLINE_S)  # longer, for a busy machine
+    monkeypatch.setattr("load.chaos.clients.CONNECT_LIMIT_S", DEADLINE_S)  # longer, for a busy machine
     clients = 20
     effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
     assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")
