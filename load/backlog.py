@@ -33,7 +33,7 @@ class NotAllowed(NoMetrics):
         self.status = status
 
 
-class OrderCounts(msgspec.Struct):
+class Metrics(msgspec.Struct, frozen=True):
     """The numbers of orders by status, as in the response to GET /metrics."""
 
     pending_orders: Count
@@ -42,14 +42,14 @@ class OrderCounts(msgspec.Struct):
     failed_orders: Count = 0
     cancelled_orders: Count = 0
 
+    @property
+    def waiting(self) -> int:
+        """The number of orders that are not processed: they are Pending or Processing."""
+        return self.pending_orders + self.processing_orders
 
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """The numbers of orders by status. `waiting` orders are Pending or Processing. `finished` orders are processed."""
-
-    waiting: int
-    completed: int
-    finished: int
+    @property
+    def finished(self) -> int:
+        return self.completed_orders + self.failed_orders + self.cancelled_orders
 
     @property
     def orders(self) -> int:
@@ -64,12 +64,9 @@ class Metrics:
         if response.status != 200:
             raise NoMetrics(f"GET /metrics: status {response.status}")
         try:
-            counts = msgspec.json.decode(response.body, type=OrderCounts)
+            return msgspec.json.decode(response.body, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
             raise NoMetrics(f"GET /metrics: {problem}") from None
-        completed = counts.completed_orders
-        finished = completed + counts.failed_orders + counts.cancelled_orders
-        return cls(waiting=counts.pending_orders + counts.processing_orders, completed=completed, finished=finished)
 
 
 class BacklogState(Enum):

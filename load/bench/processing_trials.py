@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
     @classmethod
     async def take(cls, trial: Trial, backlog: Backlog, receiver: Server | None) -> Self:
         metrics, cpu_s = await backlog.poll(), (_cpu_s(trial.ours), _cpu_s(receiver) if receiver else 0.0)
-        return cls(trial.meter.clock_ns(), metrics.completed, metrics.waiting, cpu_s)
+        return cls(trial.meter.clock_ns(), metrics.completed_orders, metrics.waiting, cpu_s)
 
 
 async def function(trial: Trial) -> list[Row]:
@@ -101,14 +101,14 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         if missing > 0:
             first_id, *_ = islice(server.ids, missing)
             await store_pending(trial, server.address, first_id=first_id, orders=missing)
-        before, received = (await backlog.poll()).completed, await _received(receiver)
+        before, received = (await backlog.poll()).completed_orders, await _received(receiver)
         await _switch(server, RESUME)
         await asyncio.sleep(WARM_UP * trial.seconds)
         first = await Snapshot.take(trial, backlog, receiver)
         await asyncio.sleep(trial.seconds)
         last = await Snapshot.take(trial, backlog, receiver)
         await _switch(server, PAUSE)
-        completed = (await backlog.poll()).completed - before
+        completed = (await backlog.poll()).completed_orders - before
     # The requests that asked for the number count, too.
     if receiver and (lost := completed - (await _received(receiver) - received - 1)) > 0:
         row.wrong[NOT_RECEIVED] += lost

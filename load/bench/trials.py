@@ -38,13 +38,13 @@ async def intake(trial: Trial) -> list[Row]:
             empty_s = (trial.meter.clock_ns() - ended_ns) / 1e9
             finally_done = await backlog.poll()
             in_time = finally_done if empty_s <= EMPTY_WITHIN_S else at_end
-            if (left := ours.right - (finally_done.completed - before.completed)) > 0:
+            if (left := ours.right - (finally_done.completed_orders - before.completed_orders)) > 0:
                 completing.wrong["an accepted order that is not Completed though none is waiting"] += left
             trial.check(accepting, bare, ours)
             trial.add_run(accepting, number, RATE, {"bare": bare, "ours": ours}, value=Value.SPEED)
-            completed = (at_end.completed - before.completed) / ours.elapsed_s
+            completed = (at_end.completed_orders - before.completed_orders) / ours.elapsed_s
             rates = {"accepted_per_second": ours.per_second, "completed_per_second": completed}
-            share = (in_time.completed - before.completed) / max(1, ours.right)
+            share = (in_time.completed_orders - before.completed_orders) / max(1, ours.right)
             completing.runs.append({**rates, "value": share})
             emptying.runs.append({"waiting_at_end": at_end.waiting, "value": empty_s})
             trial.print_line(

@@ -98,7 +98,10 @@ class ChaosRun:
             rng=Random(f"second {self.seed}"),
         )
         self._injector = FaultInjector(
-            receiver=self._receiver, second_servers=second_servers, seed=self.seed, ended=self._ended
+            receiver=self._receiver,
+            second_servers=second_servers,
+            rng=Random(f"vanishing {self.seed}"),
+            ended=self._ended,
         )
 
     async def run(self) -> None:

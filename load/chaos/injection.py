@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import NamedTuple
@@ -43,15 +44,15 @@ class Effect(NamedTuple):
     is_possible: bool = True
 
 
+@dataclass(kw_only=True)
 class FaultInjector:
-    """Injects faults. `seed` determines where requests are cut off. `ended` makes blocking calls return early."""
+    """Injects faults. `rng` determines where requests are cut off. `ended` makes blocking calls return early."""
 
-    def __init__(self, *, receiver: Receiver, second_servers: SecondServers, seed: int, ended: threading.Event) -> None:
-        self._receiver = receiver
-        self._second_servers = second_servers
-        self._rng = Random(f"vanishing {seed}")
-        self._ended = ended
-        self._locks: dict[tuple[str, FaultKind], asyncio.Lock] = {}
+    receiver: Receiver
+    second_servers: SecondServers
+    rng: Random
+    ended: threading.Event
+    _locks: dict[tuple[str, FaultKind], asyncio.Lock] = field(default_factory=dict, init=False)
 
     async def inject(self, target: TargetServer, fault: Fault) -> Effect:
         """Inject a fault once. First wait until earlier faults of its kind on its server have ended."""
@@ -115,26 +116,26 @@ class FaultInjector:
 
     async def _lock(self, target: TargetServer, fault: Fault) -> Effect:
         with target.start_blocked():
-            was_held = await asyncio.to_thread(hold_lock, target.database, length_s=fault.length_s, ended=self._ended)
+            was_held = await asyncio.to_thread(hold_lock, target.database, length_s=fault.length_s, ended=self.ended)
         return Effect(was_held, f"held for {fault.length_s:.1f} s" if was_held else "the lock could not be taken")
 
     async def _checkpoint(self, target: TargetServer, fault: Fault) -> Effect:
-        run = partial(checkpoint, target.database, fault.detail.split(), reader_s=fault.length_s, ended=self._ended)
+        run = partial(checkpoint, target.database, fault.detail.split(), reader_s=fault.length_s, ended=self.ended)
         results = await asyncio.to_thread(run)
         reader = ", with a reader" if fault.length_s else ""
         counts = ", ".join(f"{count} {result}" for result, count in sorted(results.items()))
         return Effect(results["done"] + results["busy"] == fault.count, f"{fault.detail}{reader}: {counts}")
 
     async def _disconnect_clients(self, target: TargetServer, fault: Fault) -> Effect:
-        sent = await disconnect_clients(target, clients=fault.count, longest_s=fault.length_s, rng=self._rng)
+        sent = await disconnect_clients(target, clients=fault.count, longest_s=fault.length_s, rng=self.rng)
         return Effect(sent > 0, f"{sent} of {fault.count} clients disconnected in the middle of a request")
 
     async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
-        receiver_fault, failed = ReceiverFault(fault.detail), self._receiver.failed_requests
+        receiver_fault, failed = ReceiverFault(fault.detail), self.receiver.failed_requests
         before, starts_before, begun_s = failed[receiver_fault], target.starts, time.monotonic()
         kills, killed = fault.count if receiver_fault is ReceiverFault.HANG else 0, 0
         try:
-            self._receiver.set_fault(receiver_fault)
+            self.receiver.set_fault(receiver_fault)
             part_s = fault.length_s / (kills + 1)
             await asyncio.sleep(part_s)
             for _ in range(kills):
@@ -147,7 +148,7 @@ class FaultInjector:
                     killed += 1
                 await asyncio.sleep(part_s)
         finally:
-            self._receiver.set_fault(None)
+            self.receiver.set_fault(None)
         affected = failed[receiver_fault] - before
         if pause_s := PAUSES_S.get(receiver_fault):
             # After a restart, the server does not know of an earlier Retry-After, so it can send eight more webhooks.
@@ -163,7 +164,7 @@ class FaultInjector:
         if target.name != WEBHOOK:
             target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
             return Effect(True, f"{fault.count:+} h")
-        ledger, receiver = target.ledger, self._receiver
+        ledger, receiver = target.ledger, self.receiver
         # Only webhooks of new orders are used: after several failures, the delay before a retry can be long.
         first_id = ledger.orders.order_id(len(ledger))
         # Webhooks of new orders are sent after those of older orders, so this waits until a new order is delivered.
@@ -208,7 +209,7 @@ class FaultInjector:
         return Effect(was_full, f"not read for {fault.length_s:.1f} s")
 
     async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
-        second, start = self._second_servers, SecondStart(fault.detail)
+        second, start = self.second_servers, SecondStart(fault.detail)
         check = second.on_hard_link if start is SecondStart.HARD_LINK else second.without_lock_file
         async with target.restart_lock:
             process = target.process
@@ -217,7 +218,7 @@ class FaultInjector:
             return await _check(target, partial(check, target.database, owner=process.pid), f"refused {start.value}")
 
     async def _break_second(self, target: TargetServer, fault: Fault) -> Effect:
-        second = self._second_servers
+        second = self.second_servers
         checks: dict[FaultKind, tuple[Check, str]] = {
             FaultKind.DAMAGE: (partial(second.on_damaged_index, target.database), "an index of a copy"),
             FaultKind.WAL: (partial(second.on_truncated_wal, target.database), "the WAL of a copy truncated"),

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -40,16 +41,16 @@ class NotPossible(Exception):
     """This machine can't make this fault. The text says why."""
 
 
+@dataclass(kw_only=True)
 class SecondServers:
     """Starts servers with `command`, each in a new folder below `folder`. The folder is kept if something is wrong."""
 
-    def __init__(self, *, command: Sequence[str], folder: Path, orders: GeneratedOrders, rng: Random) -> None:
-        self._command = command
-        self._folder = folder
-        self._orders = orders
-        self._rng = rng
-        self._numbers = count(1)
-        self._indexes = count()
+    command: Sequence[str]
+    folder: Path
+    orders: GeneratedOrders
+    rng: Random
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
+    _indexes: Iterator[int] = field(default_factory=count, init=False)
 
     def on_hard_link(self, database: Path, *, owner: int) -> list[str]:
         """Start a server on a hard link to the database of the process `owner`."""
@@ -69,9 +70,9 @@ class SecondServers:
         copy = copy_database(database, folder)
         page_bytes, pages = index_pages(copy)
         with copy.open("r+b") as file:
-            file.seek((self._rng.choice(pages) - 1) * page_bytes)
+            file.seek((self.rng.choice(pages) - 1) * page_bytes)
             # No type of page has the number 255.
-            file.write(b"\xff" + self._rng.randbytes(page_bytes - 1))
+            file.write(b"\xff" + self.rng.randbytes(page_bytes - 1))
         return self._serve(copy, folder, self._check_failing, line=ERROR)
 
     def on_truncated_wal(self, database: Path) -> list[str]:
@@ -83,7 +84,7 @@ class SecondServers:
             begun_s = time.monotonic()
             yield from self._check_accepting(server)
             wal = Path(f"{copy}-wal")
-            os.truncate(wal, wal.stat().st_size // 2 * self._rng.randrange(2))
+            os.truncate(wal, wal.stat().st_size // 2 * self.rng.randrange(2))
             if time.monotonic() - begun_s > TRUNCATION_LIMIT_S:
                 raise TimeoutError("the WAL of a copy was truncated too late")
             yield from self._check_failing(server)
@@ -110,12 +111,12 @@ class SecondServers:
         return self._serve(mounted / "orders.db", folder, check, line=WARNING_OR_ERROR, within=within)
 
     def _new_folder(self) -> Path:
-        folder = self._folder / f"second-{next(self._numbers)}"
+        folder = self.folder / f"second-{next(self._numbers)}"
         folder.mkdir()
         return folder
 
     def _process(self, database: Path, folder: Path, within: Sequence[str] = ()) -> ServerProcess:
-        arguments = [*self._command, "--port", "0", "--database", str(database), "--drain-timeout", "1"]
+        arguments = [*self.command, "--port", "0", "--database", str(database), "--drain-timeout", "1"]
         if within:
             arguments = ["-c", BECOME, *within, sys.executable, *arguments]
         limits = {"start_s": START_LIMIT_S, "stop_s": STOP_LIMIT_S}
@@ -172,7 +173,7 @@ class SecondServers:
             yield f"/readyz got {status} although orders can't be stored"
 
     def _post(self, server: ServerProcess) -> int:
-        return _ask(server, "POST", "/order", self._orders.body(next(self._indexes)))
+        return _ask(server, "POST", "/order", self.orders.body(next(self._indexes)))
 
 
 def _ask(server: ServerProcess, method: str, path: str, body: bytes | None = None) -> int:

@@ -27,44 +27,35 @@ REQUIRED = ("order_id", "user_id", ITEMS, "total_amount")
 KNOWN = (*REQUIRED, METADATA)
 SHOWN_CHARACTERS = 60  # How much of a text a message shows.
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-SEPARATOR_ROW = ["sep=", ""]
 BLANKS = " \t\r\n"
 BETWEEN_ITEMS = re.compile(rf"[{BLANKS}]*[;|][{BLANKS}]*|[{BLANKS}]+")
-SURROGATE = re.compile("[\ud800-\udfff]")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class BadCsv(Exception):
-    """The file is not a CSV file of orders. The bad row begins in line `line`, counted from 1."""
-
-    def __init__(self, line: int, fault: str) -> None:
-        super().__init__(fault)
-        self.line = line
+class BadReplay(UsageError):
+    """The file can't be replayed; the text names the file, the line, and what is wrong."""
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield every row after the header as JSON without line breaks, with the number of the row's first line.
 
-    Skips empty rows, empty columns without a name, and Excel's first line `sep=,`. Raises BadCsv for a bad row, and
-    OSError if the file can't be read.
+    Skips empty rows, and empty columns without a name. Raises BadReplay for a bad row, OSError if the file can't be read,
+    and UnicodeDecodeError if it is not UTF-8.
     """
-    # Bytes that are not UTF-8 become lone surrogates, so that a message can name their line.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = _rows(file)
         header = next(rows, None)
-        if header and header[1] == SEPARATOR_ROW:
-            header = next(rows, None)
         names = _column_names(*header) if header else []
         for line, row in rows:
             if len(row) != len(names):
-                raise BadCsv(line, f"{len(row)} fields, but the header names {len(names)} columns")
+                raise BadReplay(f"line {line}: {len(row)} fields, but the header names {len(names)} columns")
             yield line, _encode(names, row, line)
 
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Yield every row that is not blank, with the number of its first line. Quoted fields can span several lines."""
     # Spaces after a comma are not part of a value, and a quote after them begins a quoted field.
-    reader = csv.reader(_lines(file), strict=True, skipinitialspace=True)
+    reader = csv.reader(file, strict=True, skipinitialspace=True)
     line = 1
     try:
         for row in reader:
@@ -72,14 +63,9 @@ def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as problem:
-        raise BadCsv(line, f"not CSV: {problem} (is a quote left open, or one inside quotes not doubled?)") from None
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        if SURROGATE.search(line):
-            raise BadCsv(number, "not UTF-8 (in a spreadsheet, save as CSV UTF-8, or choose UTF-8 as the encoding)")
-        yield line
+        raise BadReplay(
+            f"line {line}: not CSV: {problem} (is a quote left open, or one inside quotes not doubled?)"
+        ) from None
 
 
 def _column_names(line: int, row: Sequence[str]) -> list[str]:
@@ -87,19 +73,19 @@ def _column_names(line: int, row: Sequence[str]) -> list[str]:
     columns = f"the header must name {', '.join(REQUIRED)}, and can name {METADATA}, separated by commas"
     for place, name in enumerate(names):
         if name and name not in KNOWN:
-            raise BadCsv(line, f"unknown column {cut(name, SHOWN_CHARACTERS)!r}: {columns}")
+            raise BadReplay(f"line {line}: unknown column {cut(name, SHOWN_CHARACTERS)!r}: {columns}")
         if name and name in names[:place]:
-            raise BadCsv(line, f"the column {name} appears twice")
+            raise BadReplay(f"line {line}: the column {name} appears twice")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
-        raise BadCsv(line, f"the column {missing[0]} is missing: {columns}")
+        raise BadReplay(f"line {line}: the column {missing[0]} is missing: {columns}")
     return names
 
 
 def _encode(names: Sequence[str], row: Sequence[str], line: int) -> bytes:
     for name, text in zip(names, row, strict=True):
         if not name and text.strip():
-            raise BadCsv(line, f"{cut(text, SHOWN_CHARACTERS)!r} is in a column that has no name")
+            raise BadReplay(f"line {line}: {cut(text, SHOWN_CHARACTERS)!r} is in a column that has no name")
     fields = (
         f'"{name}": {_items(text) if name == ITEMS else _json(text, dict) if name == METADATA else _value(text)}'
         for name, text in zip(names, row, strict=True)
@@ -161,10 +147,6 @@ def requests_of(source: OrderSource, address: Address, *, bulk: int | None) -> I
         yield first, address.post("/orders", b"[%s]" % b",".join(bodies))
 
 
-class BadReplay(UsageError):
-    """The file can't be replayed; the text names the file, the line, and what is wrong."""
-
-
 class ReplayedOrders(OrderSource):
     """Provides the orders of a file, unchanged. The file is CSV if its name ends in .csv, otherwise NDJSON.
 
@@ -204,8 +186,11 @@ def _numbered_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         for number, line in read(path):
             yield f"{path}, line {number}", line
-    except BadCsv as problem:
-        raise BadReplay(f"{path}, line {problem.line}: {problem}") from None
+    except BadReplay as problem:
+        raise BadReplay(f"{path}, {problem}") from None
+    except UnicodeDecodeError:
+        fault = "not UTF-8 (in a spreadsheet, save as CSV UTF-8, or choose UTF-8 as the encoding)"
+        raise BadReplay(f"{path}: {fault}") from None
     except OSError as problem:
         raise BadReplay(f"{path} can't be read: {reason_of_os_error(problem)}") from None
 

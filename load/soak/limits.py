@@ -111,7 +111,7 @@ async def check_server(
         "of 1,000 random orders, those lost, different, unprocessed or unreadable": sum(
             map(len, (result.lost_ids, result.different, result.unprocessed, result.unread))
         ),
-        "orders that are not Completed at the end": metrics.orders - metrics.completed,
+        "orders that are not Completed at the end": metrics.orders - metrics.completed_orders,
         "sockets still open after all clients have disconnected": max(0, left),
     }
     return FinalCheck(result.describe(), counted, require_zero(values))

@@ -49,7 +49,7 @@ class SoakLoad:
     errors: Counter[str] = field(default_factory=Counter)
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
-    _metrics: Metrics = field(default=Metrics(waiting=0, completed=0, finished=0), init=False)
+    _metrics: Metrics = field(default=Metrics(0, 0, 0), init=False)
 
     async def run(self) -> None:
         """Return when every order has a response.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,7 @@ class DidNotEnd(CommandError):
     """After SIGTERM, the server did not end in time, or ended with a status other than 0."""
 
 
+@dataclass
 class ServerProcess:
     """Runs a server. In the `with` block, the server listens at `url`. After the block, it gets SIGTERM.
 
@@ -37,22 +39,14 @@ class ServerProcess:
     If the block has raised no exception, raises DidNotEnd if the server got SIGKILL or its exit status is not 0.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        log: Path,
-        clock_s: Callable[[], float],
-        start_s: float = 15.0,
-        stop_s: float = 30.0,
-    ) -> None:
-        self.url = ServerUrl("", 0, "", "")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._arguments = arguments
-        self._log = log
-        self._clock_s = clock_s
-        self._start_s = start_s
-        self._stop_s = stop_s
+    arguments: Sequence[str]
+    _: KW_ONLY
+    log: Path
+    clock_s: Callable[[], float]
+    start_s: float = 15.0
+    stop_s: float = 30.0
+    url: ServerUrl = field(default=ServerUrl("", 0, "", ""), init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int:
@@ -98,10 +92,10 @@ class ServerProcess:
     def __enter__(self) -> Self:
         try:
             # If a signal came before the assignment to `_process`, nothing would stop the process.
-            with self._log.open("wb") as log, uninterrupted():
+            with self.log.open("wb") as log, uninterrupted():
                 # In a new session, the server does not get Ctrl-C. This process gets it and stops the server.
                 self._process = subprocess.Popen(
-                    [sys.executable, *self._arguments],
+                    [sys.executable, *self.arguments],
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -111,7 +105,7 @@ class ServerProcess:
             self.url = self._await_url()
         except BaseException:
             if self._process is not None:
-                self.terminate(self._stop_s)
+                self.terminate(self.stop_s)
             raise
         return self
 
@@ -119,23 +113,23 @@ class ServerProcess:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         signalled = "before SIGTERM" if self._ends_within(0) else "after SIGTERM"
-        status = self.terminate(self._stop_s)
+        status = self.terminate(self.stop_s)
         if status != 0 and kind is None:
-            late = f"it did not end within {self._stop_s:g} s after SIGTERM"
+            late = f"it did not end within {self.stop_s:g} s after SIGTERM"
             fault = late if status is None else f"exit status {status} {signalled}"
-            raise DidNotEnd(f"{' '.join(self._arguments)}: {fault}")
+            raise DidNotEnd(f"{' '.join(self.arguments)}: {fault}")
 
     def _await_url(self) -> ServerUrl:
-        deadline_s = self._clock_s() + self._start_s
-        while self._clock_s() < deadline_s:
+        deadline_s = self.clock_s() + self.start_s
+        while self.clock_s() < deadline_s:
             ended = self._ends_within(POLL_EVERY_S)
-            text = self._log.read_text(errors="replace")
+            text = self.log.read_text(errors="replace")
             if found := LISTENING.search(text):
                 return ServerUrl.parse(found[1])
             if ended:
                 last = "\n".join(text.splitlines()[-LAST_LINES:])
-                raise DidNotStart(f"{' '.join(self._arguments)} ended at once:\n{last}")
-        raise DidNotStart(f"{' '.join(self._arguments)} did not say where it listens within {self._start_s:g} s")
+                raise DidNotStart(f"{' '.join(self.arguments)} ended at once:\n{last}")
+        raise DidNotStart(f"{' '.join(self.arguments)} did not say where it listens within {self.start_s:g} s")
 
     def _ends_within(self, limit_s: float) -> bool:
         with suppress(subprocess.TimeoutExpired):

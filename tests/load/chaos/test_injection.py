@@ -38,7 +38,7 @@ def inject(
 
 def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
     second_servers = SecondServers(command=["-c", ""], folder=target.database.parents[1], orders=ORDERS, rng=Random(1))
-    return FaultInjector(receiver=receiver, second_servers=second_servers, seed=1, ended=threading.Event())
+    return FaultInjector(receiver=receiver, second_servers=second_servers, rng=Random(1), ended=threading.Event())
 
 
 @pytest.mark.parametrize(
