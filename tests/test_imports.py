@@ -214,7 +214,7 @@ def test_an_import_in_the_right_direction_is_not_a_fault(tmp_path: Path) -> None
         "handlers/orders/a.py": "from handlers.transport.b import x\nimport asyncio, modelspec, serverless",
         "workers/a.py": "from concurrent.futures import Executor\nfrom models.errors import X\nimport workers.b",
         "models/a.py": "import sqlite3, peewee\nfrom models.errors import X",
-        "load/a.py": "from load.run import x\nimport concurrent.futures\nimport tornado",
+        "load/a.py": "from load.command import x\nimport concurrent.futures\nimport tornado",
     }
     assert faults_in(tree(tmp_path, right)) == []
 

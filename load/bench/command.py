@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from shutil import which
 
-from load.bench import processing_trials, size_trials, trials
+from load.bench import size_trials, trials
 from load.bench.measurement import Meter
 from load.bench.reference_servers import RECEIVER, SLOW_RECEIVER
 from load.bench.stall_trial import stalls
@@ -67,11 +67,9 @@ PLANS = {
     "generator": Plan(
         "POST of orders by the load generator and by wrk", trials.generator, ("bare", RECEIVER), needs_wrk=True
     ),
-    "function": Plan("orders processed by a function, against POST /order", processing_trials.function, (FUNCTION,)),
-    "webhooks": Plan("webhooks, against a loop of urllib3", processing_trials.webhooks, (RECEIVER, WEBHOOK)),
-    "slow-webhooks": Plan(
-        "webhooks to a receiver that takes 200 ms", processing_trials.slow_webhooks, (SLOW_RECEIVER, WEBHOOK)
-    ),
+    "function": Plan("orders processed by a function, against POST /order", trials.function, (FUNCTION,)),
+    "webhooks": Plan("webhooks, against a loop of urllib3", trials.webhooks, (RECEIVER, WEBHOOK)),
+    "slow-webhooks": Plan("webhooks to a receiver that takes 200 ms", trials.slow_webhooks, (SLOW_RECEIVER, WEBHOOK)),
     "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
     "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
     "stored-reading": _stored_plan("GET /order/{id} at random", size_trials.stored_reading),

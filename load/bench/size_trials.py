@@ -9,8 +9,16 @@ from itertools import count
 from load.bench import wrk
 from load.bench.measurement import cpu_and_errors
 from load.bench.trial import MEDIAN, P99, PROCESSED_RATE, RATE, ROUND_TIME, Figure, Load, Row, Server, Trial, Value
-from load.bench.trials import CROWD, STEADY
-from load.bench.workloads import get_metrics, post_arrays, post_at_once, post_at_rate, post_orders, settled
+from load.bench.workloads import (
+    CROWD,
+    STEADY,
+    get_metrics,
+    post_arrays,
+    post_at_once,
+    post_at_rate,
+    post_orders,
+    settled,
+)
 from load.cli.errors import CommandError
 from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach

@@ -22,7 +22,7 @@ from load.bench.measurement import Measurement, expect
 from load.bench.trial import PROCESSED_RATE, Row, Server, Trial, Value
 from load.bench.workloads import STATEMENTS, body
 from load.http.address import reach
-from load.orders.responses import check_many
+from load.orders.comparison import check_many
 
 ORDERS_A_SECOND = 50_000  # How many orders the stream has for each second of a measurement.
 NDJSON = "application/x-ndjson"

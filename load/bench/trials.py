@@ -1,19 +1,52 @@
-"""Runs trials that compare two servers, or two loads of our server. Runs on the event loop."""
+"""Runs trials that compare two servers, two loads of our server, or its processing with its intake. On the event loop.
 
+To measure processing without the time for storing orders, processing is paused while the orders are stored, and is then
+resumed. The measured window begins after a warm-up and ends before all orders are Completed. So the warm-up and the
+last orders, during which threads or connections are idle, do not change the rate. Runs with slow and with fast
+processors take equally long.
+"""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import count
+from itertools import count, islice
+from typing import NamedTuple, Self
+
+import urllib3
 
 from load.bench import workloads, wrk
 from load.bench.measurement import CLIENTS, Measurement
+from load.bench.size_trials import store_pending
 from load.bench.slow_clients import slow_clients
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
+from load.cli.errors import CommandError
+from load.http.connection import Connection, send_request
+from load.readback import Backlog
+from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
 
-CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
-STEADY = "p99 of POST /order at 500 orders/s, open loop"
 EMPTY_WITHIN_S = 1.0
 SLOW_COUNT = 500
 SLOW_FOR_S = 10.0  # The server must allow a client at least this time for the headers of a request.
 MAX_LATE_MS = 2.0  # Timers are accurate to a millisecond.
+THREADS = 8
+WARM_UP = 0.25  # As a share of the window's time.
+CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
+WEBHOOKS_A_SECOND = 20_000
+SLOW_WEBHOOKS_A_SECOND = 5_000
+PAUSE, RESUME = "pause", "resume"
+RAN_OUT = "the prepared orders ran out, so the server may be faster"
+RECEIVER_WAS_THE_LIMIT = "the receiver used all of its CPU time, so the server may be faster"
+NOT_RECEIVED = "a Completed order that the receiver did not get"
+# A request of the loop is as long as a webhook of the server.
+TIMES = b', "created_time": "2025-03-01 12:00:00", "created_at": "2025-03-01T12:00:00.123456Z"}'
+BODY = workloads.body(12345)[:-1] + TIMES
+HEADERS = {
+    "Content-Type": "application/json",
+    "webhook-id": "order_12345",
+    "webhook-timestamp": "1740830400",
+    "webhook-signature": f"v1,{'x' * 44}",
+}
 
 
 async def change(trial: Trial) -> list[Row]:
@@ -67,13 +100,13 @@ async def reading(trial: Trial) -> list[Row]:
 
 
 async def crowd(trial: Trial) -> list[Row]:
-    row = Row(name=f"{CROWD}: time against bare Tornado", at_most=0.8, aim=0.5)
+    row = Row(name=f"{workloads.CROWD}: time against bare Tornado", at_most=0.8, aim=0.5)
     return await trial.compare(workloads.post_at_once, (row, ROUND_TIME), value=Value.TIME)
 
 
 async def steady(trial: Trial) -> list[Row]:
     # A latency counts from when a request is due, so it includes the client's own delay.
-    row = Row(name=STEADY, unit=" ms", at_most=10.0, aim=5.0)
+    row = Row(name=workloads.STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
 
 
@@ -127,3 +160,133 @@ async def _compare_clients(trial: Trial, row: Row, number: int, server: Server, 
     row.runs[-1] |= {"wrk_cpu_us_a_request": wrk_us, "ours_cpu_us_a_request": ours_us}
     trial.print_line(f"        CPU a request: wrk {wrk_us:.1f} µs, ours {ours_us:.1f} µs")
     return ours
+
+
+class Snapshot(NamedTuple):
+    """The state at the beginning or the end of a window. `cpu_s` has the CPU times of the server and the receiver."""
+
+    time_ns: int
+    completed: int
+    waiting: int
+    cpu_s: tuple[float, float]
+
+    @classmethod
+    async def take(cls, trial: Trial, backlog: Backlog, receiver: Server | None) -> Self:
+        metrics, cpu_s = await backlog.poll(), (_cpu_s(trial.ours), _cpu_s(receiver) if receiver else 0.0)
+        return cls(trial.meter.clock_ns(), metrics.completed_orders, metrics.waiting, cpu_s)
+
+
+async def function(trial: Trial) -> list[Row]:
+    """Compare the rate of a function that does nothing with the rate of intake of orders while processing is paused."""
+    name = "a function that does nothing: completed per second against one-by-one intake in the same run"
+    row = Row(name=name, at_least=1.0, aim=2.0)
+    for number in range(1, trial.runs + 1):
+        await _switch(trial.ours, PAUSE)
+        intake = await wrk.post_orders(trial, trial.ours)
+        processing = await _process(trial, row, prepared_a_second=CALLS_A_SECOND)
+        trial.check(row, intake)
+        trial.add_run(row, number, RATE, {"intake": intake, "processing": processing}, value=Value.SPEED)
+    return [row]
+
+
+async def webhooks(trial: Trial) -> list[Row]:
+    """Compare the server's webhooks with requests that a loop of urllib3 sends. `trial.other` receives both."""
+    name = "webhooks to a fast local receiver: delivered per second against a loop of urllib3 on 8 threads"
+    row = Row(name=f"{name} to the same receiver", at_least=3.0, aim=6.0)
+    return await _deliver(trial, row, prepared_a_second=WEBHOOKS_A_SECOND, value=Value.SPEED)
+
+
+async def slow_webhooks(trial: Trial) -> list[Row]:
+    name = "webhooks to a receiver that takes 200 ms: delivered per second"
+    row = Row(name=name, unit="/s", at_least=250.0, aim=1000.0)
+    return await _deliver(trial, row, prepared_a_second=SLOW_WEBHOOKS_A_SECOND, value=Value.SECOND)
+
+
+async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Value) -> list[Row]:
+    for number in range(1, trial.runs + 1):
+        await _switch(trial.ours, PAUSE)
+        looped = await asyncio.to_thread(post_in_loop, trial)
+        row.wrong.update(looped.wrong)
+        delivered = await _process(trial, row, prepared_a_second=prepared_a_second, receiver=trial.other)
+        trial.add_run(row, number, RATE, {"urllib3": looped, "ours": delivered}, value=value)
+    return [row]
+
+
+async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: Server | None = None) -> Measurement:
+    """Store orders on our paused server, resume the server, and count the orders completed in a window. Pause again."""
+    server = trial.ours
+    with closing(trial.backlog(server.address)) as backlog:
+        missing = int(prepared_a_second * trial.seconds * (1 + WARM_UP)) - (await backlog.poll()).waiting
+        if missing > 0:
+            first_id, *_ = islice(server.ids, missing)
+            await store_pending(trial, server.address, first_id=first_id, orders=missing)
+        before, received = (await backlog.poll()).completed_orders, await _received(receiver)
+        await _switch(server, RESUME)
+        await asyncio.sleep(WARM_UP * trial.seconds)
+        first = await Snapshot.take(trial, backlog, receiver)
+        await asyncio.sleep(trial.seconds)
+        last = await Snapshot.take(trial, backlog, receiver)
+        await _switch(server, PAUSE)
+        completed = (await backlog.poll()).completed_orders - before
+    # The requests that asked for the number count, too.
+    if receiver and (lost := completed - (await _received(receiver) - received - 1)) > 0:
+        row.wrong[NOT_RECEIVED] += lost
+    if last.waiting == 0:
+        row.invalid[RAN_OUT] += 1
+    measured = Measurement(right=last.completed - first.completed, elapsed_s=(last.time_ns - first.time_ns) / 1e9)
+    server_s, receiver_s = (after - begun for begun, after in zip(first.cpu_s, last.cpu_s, strict=True))
+    if receiver_s / measured.elapsed_s > BUSY_SHARE:
+        row.invalid[RECEIVER_WAS_THE_LIMIT] += 1
+    order_us = server_s * 1e6 / max(1, measured.right)
+    trial.print_line(
+        f"        CPU of the server {server_s / measured.elapsed_s:.0%}, {order_us:.1f} µs an order,"
+        f" of the receiver {receiver_s / measured.elapsed_s:.0%}; {last.waiting:,} orders left"
+    )
+    return measured
+
+
+def post_in_loop(trial: Trial) -> Measurement:
+    """Send requests similar to webhooks to the receiver. Each of 8 threads sends a request after each response."""
+    clock_ns, cpu_clock_ns = trial.meter.clock_ns, trial.meter.cpu_clock_ns
+    url = trial.other.address.url
+    end_ns = clock_ns() + int(trial.seconds * 1e9)
+
+    def post(pool: urllib3.HTTPConnectionPool) -> Counter[int]:
+        statuses = Counter[int]()
+        while clock_ns() < end_ns:
+            statuses[pool.urlopen("POST", "/orders", body=BODY, headers=HEADERS).status] += 1
+        return statuses
+
+    begun_ns, cpu_begun_ns = clock_ns(), cpu_clock_ns()
+    with (
+        urllib3.HTTPConnectionPool(url.host, url.port, maxsize=THREADS) as pool,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
+        statuses = sum(threads.map(post, [pool] * THREADS), Counter[int]())
+    elapsed_ns = clock_ns() - begun_ns
+    right = statuses.pop(202, 0)
+    wrong = Counter({f"status {status} for a request of urllib3": times for status, times in statuses.items()})
+    cpu_share = (cpu_clock_ns() - cpu_begun_ns) / elapsed_ns
+    return Measurement(right=right, wrong=wrong, elapsed_s=elapsed_ns / 1e9, cpu_share=cpu_share)
+
+
+async def _switch(server: Server, action: str) -> None:
+    """Pause or resume processing. Raises CommandError unless the response is a 200."""
+    status, _ = await _request(server, server.address.post(f"/processing/{action}", b""))
+    if status != 200:
+        raise CommandError(f"POST /processing/{action}: status {status}")
+
+
+async def _received(receiver: Server | None) -> int:
+    """Return how many requests the receiver got, including the one of this function. Return 0 without a receiver."""
+    return int((await _request(receiver, receiver.address.get("/")))[1]) if receiver else 0
+
+
+async def _request(server: Server, request: bytes) -> tuple[int, bytes]:
+    with closing(Connection(server.address)) as connection:
+        response = await send_request(connection, request)
+    return response.status, response.body
+
+
+def _cpu_s(server: Server) -> float:
+    return ProcessStatus.read(PROC / str(server.pid)).cpu_s

@@ -16,9 +16,11 @@ from load.bench.reference_servers import BARE_TORNADO, DELAYS_S
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, fill
 from load.http.address import Address
-from load.orders.responses import check_many, check_not_replayed
+from load.orders.comparison import check_many, check_not_replayed
 from load.system.server_process import ServerProcess
 
+CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
+STEADY = "p99 of POST /order at 500 orders/s, open loop"
 BODY = b'{"order_id": %d, "user_id": %d, "item_ids": [101, 102, 103], "total_amount": 99.99}'
 USERS = 100_000
 STRIDE = 61_803  # Coprime to USERS, so that all users occur; consecutive orders have distant users.

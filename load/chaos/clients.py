@@ -16,8 +16,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from load.chaos.report import DROPPED, RECORD, REFUSED, UNAVAILABLE, WEBHOOK, WRONG
 from load.chaos.target import TargetServer
 from load.http.connection import Connection, NoConnection, NoResponse, Response
+from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 from load.orders.generated import as_another_order
-from load.orders.responses import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 
 ANSWER_LIMIT_S = 25.0  # A response can take over 13 s: the server waits up to 10 s for a lock, and 3 s while frozen.
 RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.

@@ -11,14 +11,13 @@ from itertools import chain
 from pathlib import Path
 from threading import Event
 
-from load.backlog import Backlog, BacklogState
 from load.chaos.clients import RetryingClient
 from load.chaos.report import DIFFERING, MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
 from load.chaos.target import TargetServer
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
-from load.readback import OrderReader
+from load.readback import Backlog, BacklogState, OrderReader
 from load.results.result import ReadBackResult
 
 LOCK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 10.0, 0.5

@@ -19,8 +19,8 @@ from pathlib import Path
 from random import Random
 
 from load.chaos.database import copy_database, index_pages
+from load.orders.comparison import ACCEPTED
 from load.orders.generated import GeneratedOrders
-from load.orders.responses import ACCEPTED
 from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
 
 START_LIMIT_S, STOP_LIMIT_S, ANSWER_LIMIT_S = 40.0, 60.0, 25.0

@@ -14,16 +14,16 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from load.backlog import Backlog, BacklogState
 from load.cli.command import Command, ProgressBar, run_to_end
 from load.cli.errors import CommandError, ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
 from load.http.address import Address, reach
 from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.orders.comparison import ACCEPTED, check_many, reason_in
 from load.orders.generated import GeneratedOrders
-from load.orders.responses import ACCEPTED, check_many, reason_in
 from load.orders.sources import requests_of
+from load.readback import Backlog, BacklogState
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000

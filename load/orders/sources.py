@@ -39,8 +39,8 @@ class BadReplay(UsageError):
 def read_csv(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield every row after the header as JSON without line breaks, with the number of the row's first line.
 
-    Skips empty rows, and empty columns without a name. Raises BadReplay for a bad row, OSError if the file can't be read,
-    and UnicodeDecodeError if it is not UTF-8.
+    Skips empty rows, and empty columns without a name. Raises BadReplay for a bad row, OSError if the file is not
+    readable, and UnicodeDecodeError if it is not UTF-8.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = _rows(file)

@@ -16,7 +16,7 @@
   const paper = matchMedia("print");
   const charts = { throughput, latency, percentiles, backlog };
 
-  /** Formats like `measured` in figures.py: three significant digits, or all digits of the whole part. */
+  /** Formats like `measured` in page.py: three significant digits, or all digits of the whole part. */
   function measured(value) {
     if (value === 0) return "0";
     const decimals = Math.min(Math.max(2 - Math.floor(Math.log10(Math.abs(value))), 0), 6);

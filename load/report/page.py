@@ -1,23 +1,31 @@
-"""Renders the report's page from its template. Runs on the main thread, after the event loop.
+"""Formats a result, and renders the report's page from its template. Runs on the main thread, after the event loop.
 
 The page is one file that opens from a disk without a network. Its Content-Security-Policy allows no requests, and only
-the page's own scripts and style, even if other markup is injected into the page.
+the page's own scripts and style, even if other markup is injected into the page. charts.js rounds the numbers of its
+labels as `measured` does.
 """
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from tornado.template import Loader
 
 from load.cli.errors import printable
-from load.report import figures
-from load.report.figures import OPEN_LOOP, counted, plural
 
+UNKNOWN = "\N{EN DASH}"
+LEAST_DIGITS = 3
+MOST_DECIMALS = 6
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+"""Percentiles by name. In the names of the result's fields, the point is replaced by an underscore."""
+OPEN_LOOP = "open loop"
+Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number format by list name.
 NAMED = 100  # How many orders with the same kind of error the page lists; the JSON lists all.
 KINDS = {
     "lost_ids": ("Lost", "LOST"),
@@ -27,9 +35,150 @@ KINDS = {
 }
 """The kinds of errors, the worst kind first. Each kind has a title and a text for the verdict."""
 FOLDER = Path(__file__).parent
-FOR_TEMPLATE = (figures.Row, figures.cell_of, counted, figures.exact, figures.measured, figures.share)
-"""The functions that the template calls, by their names."""
 SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
+
+
+class Cell(NamedTuple):
+    """A number as text. `field` is its path in the JSON. `exact` is the number with all digits, or None if unknown."""
+
+    field: str
+    text: str
+    unit: str = ""
+    exact: str | None = None
+    padding: str = ""  # Invisible text after the number. It aligns the decimal points of a column.
+
+
+class Row(NamedTuple):
+    """A named row of a table. If `is_part`, its numbers are parts of the number in the row above."""
+
+    name: str
+    cells: Sequence[Cell]
+    is_part: bool = False
+
+
+class Table(NamedTuple):
+    """Rows, and the headings of the columns. The first heading is for the names of the rows."""
+
+    rows: Sequence[Row]
+    headings: Sequence[str]
+
+
+def counted(count: int) -> str:
+    return f"{count:,}"
+
+
+def measured(value: float) -> str:
+    """Format a measured number with three significant digits. From 1,000 on, with all digits of its whole part."""
+    if value == 0:
+        return "0"
+    decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{min(max(decimals, 0), MOST_DECIMALS)}f}"
+
+
+def exact(value: float) -> str:
+    """Format a number that was not measured, such as the start of an interval, without floating-point errors."""
+    return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    return f"{measured(value * 100)} %"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{counted(count)} {noun}" if count == 1 else f"{counted(count)} {noun}s"
+
+
+def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
+    """Return a cell with the number at `path` in the result, or with UNKNOWN if a value on the path is None."""
+    value: Any = result
+    for step in path:
+        value = None if value is None else value[step]
+    field = ".".join(map(str, path))
+    return Cell(field, UNKNOWN) if value is None else Cell(field, text(value), unit, exact=repr(value))
+
+
+def aligned(rows: Sequence[Row]) -> list[Row]:
+    """Pad the numbers in each column so that the decimal points align. All rows must have equally many cells."""
+    widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
+    return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
+
+
+def _decimals(cell: Cell) -> int:
+    return len(cell.text) - cell.text.find(".") if "." in cell.text else 0
+
+
+def _padded(cell: Cell, width: int) -> Cell:
+    missing = width - _decimals(cell)
+    if cell.exact is None or not missing:
+        return cell
+    point = "" if "." in cell.text else "."
+    return cell._replace(padding=point + "0" * (missing - len(point)))
+
+
+def rate_note(result: Mapping[str, Any]) -> str:
+    notes = []
+    if result["rate_per_second"] is not None:
+        notes.append(f"of {exact(result['rate_per_second'])} that were due")
+    if result["server_stopped_after_s"] is not None:
+        notes.append("the server stopped answering")
+    elif result["server_behind_s"]:
+        notes.append("the server did not keep up")
+    elif result["generator_was_the_limit"]:
+        notes.append("the load generator was the limit")
+    elif result["accepted"] and result["generator_cpu_share"] is not None:
+        notes.append("the load generator was not the limit")
+    return "; ".join(notes) or "acknowledged"
+
+
+def latency_table(result: Mapping[str, Any]) -> Table:
+    """Return a table with a row for each percentile. In an open loop, it also has the latencies from sending."""
+    is_open = result["mode"] == OPEN_LOOP
+    prefixes = ["latency", "sending_latency"] if is_open else ["latency"]
+    rows = [
+        Row(name, [cell_of(result, f"{prefix}_{name.replace('.', '_')}_ms") for prefix in prefixes])
+        for name in PERCENTILES
+    ]
+    return Table(aligned(rows), ["", "from due", "from sending"] if is_open else [])
+
+
+def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
+    """Return for each chart, by its name, a table of its numbers, or None if there is nothing to draw."""
+    percentiles = {"percentile": ("percentile", exact), "latency_ms": ("ms", measured)}
+    latencies = {"latency_p50_ms": ("p50, ms", measured), "latency_p99_ms": ("p99, ms", measured)}
+    return {
+        "throughput": _timeline(result, {"orders_per_second": ("orders/s", measured)}),
+        "latency": _timeline(result, latencies),
+        "percentiles": _table(result, "percentiles", percentiles),
+        "backlog": _table(result, "backlog", {"time_s": ("s", measured), "waiting": ("orders", counted)}),
+    }
+
+
+def data_of(result: Mapping[str, Any]) -> bytes:
+    """Return the data for charts.js as JSON. It has no `<`, so that it can't end the script element."""
+    latencies = {rank: result[f"sending_latency_{name.replace('.', '_')}_ms"] for name, rank in PERCENTILES.items()}
+    data = {
+        "timeline": result["timeline"],
+        "backlog": result["backlog"],
+        "percentiles": result["percentiles"],
+        "sending": [each for each in latencies.items() if result["mode"] == OPEN_LOOP and each[1] is not None],
+        "due_per_second": result["rate_per_second"],
+    }
+    return msgspec.json.encode(data).replace(b"<", b"\\u003c")
+
+
+def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
+    table = _table(result, "timeline", {"start_s": ("from, s", exact), **columns})
+    return table if any(value for name in columns for value in result["timeline"][name]) else None
+
+
+def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
+    """Return a table with a column for each list in `result[field]`; the first list names the rows. None if empty."""
+    (first, (_, text_of_first)), *others = columns.items()
+    rows = [
+        Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])
+        for place, value in enumerate(result[field][first])
+    ]
+    return Table(aligned(rows), [heading for heading, _ in columns.values()]) if rows else None
 
 
 class Tone(StrEnum):
@@ -100,6 +249,10 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
+FOR_TEMPLATE = (Row, cell_of, counted, exact, measured, share)
+"""The functions that the template calls, by their names."""
+
+
 def render(result: Mapping[str, Any]) -> bytes:
     """Render the page as UTF-8 from the dictionary that `--json` writes."""
     scripts = [(FOLDER / name).read_bytes() for name in SCRIPTS]
@@ -110,13 +263,13 @@ def render(result: Mapping[str, Any]) -> bytes:
         policy=_policy(scripts=scripts, style=style),
         style=style,
         scripts=scripts,
-        data=figures.data_of(result),
+        data=data_of(result),
         verdict=verdict_of(result),
         is_open=result["mode"] == OPEN_LOOP,
         started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
-        rate_note=figures.rate_note(result),
-        latency_table=figures.latency_table(result),
-        chart_tables=figures.chart_tables(result),
+        rate_note=rate_note(result),
+        latency_table=latency_table(result),
+        chart_tables=chart_tables(result),
         **{each.__name__: each for each in FOR_TEMPLATE},
     )
 

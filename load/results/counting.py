@@ -13,7 +13,7 @@ from math import ceil
 
 from load.http.connection import Response
 from load.http.connections import RequestTiming
-from load.orders.responses import ACCEPTED, NO_COUNTS, NOTHING_ACCEPTED, REPLAYED, counts_in, mistake_in, reason_in
+from load.orders.comparison import ACCEPTED, NO_COUNTS, NOTHING_ACCEPTED, REPLAYED, counts_in, mistake_in, reason_in
 from load.orders.sources import OrderSource
 
 CURVE = (

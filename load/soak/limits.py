@@ -22,13 +22,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from load.backlog import Backlog
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
-from load.readback import OrderReader
+from load.readback import Backlog, OrderReader
 from load.soak.measurements import Minute, Sample
 from load.soak.sessions import CONNECTIONS
 

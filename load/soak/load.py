@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from load.backlog import Backlog, Metrics, NoMetrics
 from load.cli.command import print_line
 from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import INTERRUPTED, OpenLoop, RequestTiming, SendDelays, Timeouts
+from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
-from load.orders.responses import check_new
+from load.readback import Backlog, Metrics, NoMetrics
 from load.soak.measurements import Minute, MinuteRecorder, Sample, measure_syncs
-from load.soak.requests import SessionRequests
-from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
+from load.soak.sessions import ORDER_CONNECTIONS, SessionRequests, client_sessions
 
 FILLING_ARRAYS = 60  # Each has 1,000 orders, and each order has at least two events: over 100,000 events in total.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20

@@ -1,1 +1,1 @@
-"""Starts servers as processes, runs the event loop, and describes the machine."""
+"""Starts servers as processes, and describes the machine."""

@@ -6,10 +6,10 @@ from itertools import count
 
 import pytest
 
-from load.backlog import Backlog, BacklogState, Metrics, NoMetrics
 from load.http.address import ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import Timeouts
+from load.readback import Backlog, BacklogState, Metrics, NoMetrics
 from tests.load.shop import Shop
 
 S = 1_000_000_000

@@ -15,12 +15,7 @@ LAYERS: Mapping[str, set[str]] = {
     "system": {"cli", "http"},
     "results": {"cli", "http", "orders", "settings", "system"},
     "report": {"cli"},
-    "readback": {"http", "orders", "results"},
-    "backlog": {"cli", "http", "orders"},
-    "run": {
-        *("cli", "http", "orders", "results", "settings", "system"),
-        *("readback", "backlog"),
-    },
+    "readback": {"cli", "http", "orders", "results"},
 }
 """What each layer is allowed to import. Commands can import all layers, but no other command; bench imports fill."""
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import processing_trials
-from load.bench.processing_trials import (
+from load.bench import trials
+from load.bench.reference_servers import BARE_TORNADO, RECEIVER
+from load.bench.trial import Server, Trial
+from load.bench.trials import (
     NOT_RECEIVED,
     RAN_OUT,
     RECEIVER_WAS_THE_LIMIT,
@@ -19,8 +21,6 @@ from load.bench.processing_trials import (
     post_in_loop,
     webhooks,
 )
-from load.bench.reference_servers import BARE_TORNADO, RECEIVER
-from load.bench.trial import Server, Trial
 from load.cli.errors import CommandError
 from load.http.address import reach
 from load.system.server_process import ServerProcess
@@ -36,7 +36,7 @@ A_POLL = 5
 def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the trials fast: store few orders, and use the load generator instead of wrk."""
     for name in ("CALLS_A_SECOND", "WEBHOOKS_A_SECOND"):
-        monkeypatch.setattr(processing_trials, name, 500)
+        monkeypatch.setattr(trials, name, 500)
     monkeypatch.setenv("PATH", "")
 
 
@@ -89,7 +89,7 @@ async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable
 async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
     pausable: PausableShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processing_trials, "BUSY_SHARE", -1.0)
+    monkeypatch.setattr(trials, "BUSY_SHARE", -1.0)
     async with _webhook_trial(pausable, tmp_path) as trial:
         [row] = await webhooks(trial)
     assert row.invalid[RECEIVER_WAS_THE_LIMIT] > 0

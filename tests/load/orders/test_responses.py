@@ -4,9 +4,7 @@ import msgspec
 import pytest
 
 from load.http.connection import Response
-from load.orders.comparison import decode_json
-from load.orders.generated import GeneratedOrders
-from load.orders.responses import (
+from load.orders.comparison import (
     BulkResponse,
     Rejection,
     check_known,
@@ -15,9 +13,11 @@ from load.orders.responses import (
     check_not_replayed,
     check_read,
     check_status,
+    decode_json,
     mistake_in,
     reason_in,
 )
+from load.orders.generated import GeneratedOrders
 
 BODY = b'{"message": "Order processing initiated successfully", "order_id": "%s"}'
 NEW = b"http/1.1 202 accepted\r\nlocation: /order/7"

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from load.report.figures import data_of, exact, measured, rate_note, share
+from load.report.page import data_of, exact, measured, rate_note, share
 from tests.load import sample_results as results
 
 

@@ -14,7 +14,7 @@ from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
 from load.soak.load import SoakLoad
 from load.soak.measurements import Sample
-from load.soak.requests import ARRAY_SIZE
+from load.soak.sessions import ARRAY_SIZE
 from load.system.machine import PROCESS_ENDED
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE

@@ -12,10 +12,9 @@ import pytest
 
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
-from load.orders.responses import check_status
+from load.orders.comparison import check_status
 from load.soak import sessions as sessions_module
-from load.soak.requests import CheckedRequest
-from load.soak.sessions import follow_metrics, last_id_in, resume_events, send_requests, stall_events
+from load.soak.sessions import CheckedRequest, follow_metrics, last_id_in, resume_events, send_requests, stall_events
 from tests.load.shop import Fault, Shop
 
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
