@@ -11,7 +11,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count, islice
-from typing import NamedTuple, Self
 
 import urllib3
 
@@ -21,8 +20,8 @@ from load.bench.size_trials import store_pending
 from load.bench.slow_clients import slow_clients
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.cli.errors import CommandError
-from load.http.connection import Connection, send_request
-from load.readback import Backlog
+from load.http.connection import send_once
+from load.readback import Metrics
 from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0
@@ -162,20 +161,6 @@ async def _compare_clients(trial: Trial, row: Row, number: int, server: Server, 
     return ours
 
 
-class Snapshot(NamedTuple):
-    """The state at the beginning or the end of a window. `cpu_s` has the CPU times of the server and the receiver."""
-
-    time_ns: int
-    completed: int
-    waiting: int
-    cpu_s: tuple[float, float]
-
-    @classmethod
-    async def take(cls, trial: Trial, backlog: Backlog, receiver: Server | None) -> Self:
-        metrics, cpu_s = await backlog.poll(), (_cpu_s(trial.ours), _cpu_s(receiver) if receiver else 0.0)
-        return cls(trial.meter.clock_ns(), metrics.completed_orders, metrics.waiting, cpu_s)
-
-
 async def function(trial: Trial) -> list[Row]:
     """Compare the rate of a function that does nothing with the rate of intake of orders while processing is paused."""
     name = "a function that does nothing: completed per second against one-by-one intake in the same run"
@@ -215,6 +200,12 @@ async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Val
 async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: Server | None = None) -> Measurement:
     """Store orders on our paused server, resume the server, and count the orders completed in a window. Pause again."""
     server = trial.ours
+
+    async def look() -> tuple[Metrics, float, float, int]:
+        """Return the counts of orders, the CPU times of the server and the receiver, and the time."""
+        metrics = await backlog.poll()
+        return metrics, _cpu_s(server), _cpu_s(receiver) if receiver else 0.0, trial.meter.clock_ns()
+
     with closing(trial.backlog(server.address)) as backlog:
         missing = int(prepared_a_second * trial.seconds * (1 + WARM_UP)) - (await backlog.poll()).waiting
         if missing > 0:
@@ -223,9 +214,9 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         before, received = (await backlog.poll()).completed_orders, await _received(receiver)
         await _switch(server, RESUME)
         await asyncio.sleep(WARM_UP * trial.seconds)
-        first = await Snapshot.take(trial, backlog, receiver)
+        first, *begun = await look()
         await asyncio.sleep(trial.seconds)
-        last = await Snapshot.take(trial, backlog, receiver)
+        last, *ended = await look()
         await _switch(server, PAUSE)
         completed = (await backlog.poll()).completed_orders - before
     # The requests that asked for the number count, too.
@@ -233,8 +224,9 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         row.wrong[NOT_RECEIVED] += lost
     if last.waiting == 0:
         row.invalid[RAN_OUT] += 1
-    measured = Measurement(right=last.completed - first.completed, elapsed_s=(last.time_ns - first.time_ns) / 1e9)
-    server_s, receiver_s = (after - begun for begun, after in zip(first.cpu_s, last.cpu_s, strict=True))
+    server_s, receiver_s, elapsed_ns = (after - before for before, after in zip(begun, ended, strict=True))
+    right = last.completed_orders - first.completed_orders
+    measured = Measurement(right=right, elapsed_s=elapsed_ns / 1e9)
     if receiver_s / measured.elapsed_s > BUSY_SHARE:
         row.invalid[RECEIVER_WAS_THE_LIMIT] += 1
     order_us = server_s * 1e6 / max(1, measured.right)
@@ -272,20 +264,14 @@ def post_in_loop(trial: Trial) -> Measurement:
 
 async def _switch(server: Server, action: str) -> None:
     """Pause or resume processing. Raises CommandError unless the response is a 200."""
-    status, _ = await _request(server, server.address.post(f"/processing/{action}", b""))
-    if status != 200:
-        raise CommandError(f"POST /processing/{action}: status {status}")
+    response = await send_once(server.address, server.address.post(f"/processing/{action}", b""))
+    if response.status != 200:
+        raise CommandError(f"POST /processing/{action}: status {response.status}")
 
 
 async def _received(receiver: Server | None) -> int:
     """Return how many requests the receiver got, including the one of this function. Return 0 without a receiver."""
-    return int((await _request(receiver, receiver.address.get("/")))[1]) if receiver else 0
-
-
-async def _request(server: Server, request: bytes) -> tuple[int, bytes]:
-    with closing(Connection(server.address)) as connection:
-        response = await send_request(connection, request)
-    return response.status, response.body
+    return int((await send_once(receiver.address, receiver.address.get("/"))).body) if receiver else 0
 
 
 def _cpu_s(server: Server) -> float:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import socket
+from contextlib import closing
 from typing import NamedTuple
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
@@ -204,3 +205,9 @@ async def send_request(connection: Connection, request: bytes, *, limit_s: float
     except TimeoutError:
         connection.close()
         raise TooSlow(f"no answer within {limit_s:g} s") from None
+
+
+async def send_once(address: Address, request: bytes) -> Response:
+    """Send a request on a connection of its own. Raises NoResponse."""
+    with closing(Connection(address)) as connection:
+        return await send_request(connection, request)

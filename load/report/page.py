@@ -25,7 +25,6 @@ MOST_DECIMALS = 6
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 """Percentiles by name. In the names of the result's fields, the point is replaced by an underscore."""
 OPEN_LOOP = "open loop"
-Columns = Mapping[str, tuple[str, Callable[[Any], str]]]  # Heading and number format by list name.
 NAMED = 100  # How many orders with the same kind of error the page lists; the JSON lists all.
 KINDS = {
     "lost_ids": ("Lost", "LOST"),
@@ -115,21 +114,6 @@ def _padded(cell: Cell, width: int) -> Cell:
     return cell._replace(padding=point + "0" * (missing - len(point)))
 
 
-def rate_note(result: Mapping[str, Any]) -> str:
-    notes = []
-    if result["rate_per_second"] is not None:
-        notes.append(f"of {exact(result['rate_per_second'])} that were due")
-    if result["server_stopped_after_s"] is not None:
-        notes.append("the server stopped answering")
-    elif result["server_behind_s"]:
-        notes.append("the server did not keep up")
-    elif result["generator_was_the_limit"]:
-        notes.append("the load generator was the limit")
-    elif result["accepted"] and result["generator_cpu_share"] is not None:
-        notes.append("the load generator was not the limit")
-    return "; ".join(notes) or "acknowledged"
-
-
 def latency_table(result: Mapping[str, Any]) -> Table:
     """Return a table with a row for each percentile. In an open loop, it also has the latencies from sending."""
     is_open = result["mode"] == OPEN_LOOP
@@ -141,15 +125,13 @@ def latency_table(result: Mapping[str, Any]) -> Table:
     return Table(aligned(rows), ["", "from due", "from sending"] if is_open else [])
 
 
-def chart_tables(result: Mapping[str, Any]) -> dict[str, Table | None]:
-    """Return for each chart, by its name, a table of its numbers, or None if there is nothing to draw."""
-    percentiles = {"percentile": ("percentile", exact), "latency_ms": ("ms", measured)}
-    latencies = {"latency_p50_ms": ("p50, ms", measured), "latency_p99_ms": ("p99, ms", measured)}
+def drawn_charts(result: Mapping[str, Any]) -> dict[str, bool]:
+    """Return for each chart, by its name, whether the result has numbers to draw."""
     return {
-        "throughput": _timeline(result, {"orders_per_second": ("orders/s", measured)}),
-        "latency": _timeline(result, latencies),
-        "percentiles": _table(result, "percentiles", percentiles),
-        "backlog": _table(result, "backlog", {"time_s": ("s", measured), "waiting": ("orders", counted)}),
+        "throughput": any(result["timeline"]["orders_per_second"]),
+        "latency": any(result["timeline"]["latency_p99_ms"]),
+        "percentiles": bool(result["percentiles"]["percentile"]),
+        "backlog": bool(result["backlog"]["time_s"]),
     }
 
 
@@ -164,21 +146,6 @@ def data_of(result: Mapping[str, Any]) -> bytes:
         "due_per_second": result["rate_per_second"],
     }
     return msgspec.json.encode(data).replace(b"<", b"\\u003c")
-
-
-def _timeline(result: Mapping[str, Any], columns: Columns) -> Table | None:
-    table = _table(result, "timeline", {"start_s": ("from, s", exact), **columns})
-    return table if any(value for name in columns for value in result["timeline"][name]) else None
-
-
-def _table(result: Mapping[str, Any], field: str, columns: Columns) -> Table | None:
-    """Return a table with a column for each list in `result[field]`; the first list names the rows. None if empty."""
-    (first, (_, text_of_first)), *others = columns.items()
-    rows = [
-        Row(text_of_first(value), [cell_of(result, field, name, place, text=text) for name, (_, text) in others])
-        for place, value in enumerate(result[field][first])
-    ]
-    return Table(aligned(rows), [heading for heading, _ in columns.values()]) if rows else None
 
 
 class Tone(StrEnum):
@@ -267,9 +234,8 @@ def render(result: Mapping[str, Any]) -> bytes:
         verdict=verdict_of(result),
         is_open=result["mode"] == OPEN_LOOP,
         started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
-        rate_note=rate_note(result),
         latency_table=latency_table(result),
-        chart_tables=chart_tables(result),
+        drawn_charts=drawn_charts(result),
         **{each.__name__: each for each in FOR_TEMPLATE},
     )
 

@@ -1,25 +1,10 @@
-"""Tests numbers as text, the note below the throughput, and the JSON that the charts draw."""
-
-from typing import Any
+"""Tests numbers as text, and the JSON that the charts draw."""
 
 import msgspec
 import pytest
 
-from load.report.page import data_of, exact, measured, rate_note, share
+from load.report.page import data_of, exact, measured, share
 from tests.load import sample_results as results
-
-
-@pytest.mark.parametrize(
-    ("changes", "note"),
-    [
-        ({}, "of 2,000 that were due; the load generator was not the limit"),
-        ({"server_behind_s": 4.2}, "of 2,000 that were due; the server did not keep up"),
-        ({"server_stopped_after_s": 2.0}, "of 2,000 that were due; the server stopped answering"),
-        ({"generator_was_the_limit": True}, "of 2,000 that were due; the load generator was the limit"),
-    ],
-)
-def test_the_throughput_says_what_limited_it(changes: dict[str, Any], note: str) -> None:
-    assert rate_note(results.open_loop_with_a_stall(**changes)) == note
 
 
 @pytest.mark.parametrize(
