@@ -15,7 +15,7 @@ from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
-from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction, sum_of
+from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction
 from load.orders.sources import OrderSource
 from load.results.result import ReadBackResult
 
@@ -271,6 +271,5 @@ class OrderReader:
     def _count(self, order: ReadOrder) -> None:
         result = self.result
         result.read += 1
-        result.total_amount = sum_of(result.total_amount, order.found)
         if isinstance(order.found, dict):
             result.statuses[str(order.found.get("status"))] += 1

@@ -13,7 +13,6 @@ from load.cli.errors import cut
 from load.http.connection import Response
 
 SHOWN = 80
-HIGHEST_EXPONENT, LOWEST_EXPONENT = 30, -30
 COMPARED = ("order_id", "user_id", "item_ids", "metadata")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 OK, ACCEPTED, CONFLICT, NOTHING_ACCEPTED = 200, 202, 409, 422
@@ -68,14 +67,6 @@ def find_contradiction(found: dict[str, Any]) -> str:
         if amount is None or amount < least:
             return f"{name} is {_show(found.get(name))}"
     return ""
-
-
-def sum_of(amount: Decimal, found: object) -> Decimal:
-    """Return `amount` plus an order's total_amount, unless that is 10^31 or more or has over 30 decimal places."""
-    more = _amount(found.get("total_amount")) if isinstance(found, dict) else None
-    if more is None or more.adjusted() > HIGHEST_EXPONENT or int(more.as_tuple().exponent) < LOWEST_EXPONENT:
-        return amount
-    return amount + more
 
 
 def _show(value: object) -> str:

@@ -17,22 +17,14 @@ from typing import Any, NamedTuple
 import msgspec
 from tornado.template import Loader
 
-from load.cli.errors import printable
-
 UNKNOWN = "\N{EN DASH}"
 LEAST_DIGITS = 3
 MOST_DECIMALS = 6
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 """Percentiles by name. In the names of the result's fields, the point is replaced by an underscore."""
 OPEN_LOOP = "open loop"
-NAMED = 100  # How many orders with the same kind of error the page lists; the JSON lists all.
-KINDS = {
-    "lost_ids": ("Lost", "LOST"),
-    "different": ("Different", "DIFFERENT"),
-    "unread": ("Not readable", "not readable"),
-    "unprocessed": ("Not processed", "not processed"),
-}
-"""The kinds of errors, the worst kind first. Each kind has a title and a text for the verdict."""
+KINDS = {"lost_ids": "LOST", "different": "DIFFERENT", "unread": "not readable", "unprocessed": "not processed"}
+"""The kinds of errors in `read_back`, the worst kind first, and a text for the verdict."""
 FOLDER = Path(__file__).parent
 SCRIPTS = ("plot.js", "charts.js")  # In the order in which the page runs them.
 
@@ -44,7 +36,6 @@ class Cell(NamedTuple):
     text: str
     unit: str = ""
     exact: str | None = None
-    padding: str = ""  # Invisible text after the number. It aligns the decimal points of a column.
 
 
 class Row(NamedTuple):
@@ -53,13 +44,6 @@ class Row(NamedTuple):
     name: str
     cells: Sequence[Cell]
     is_part: bool = False
-
-
-class Table(NamedTuple):
-    """Rows, and the headings of the columns. The first heading is for the names of the rows."""
-
-    rows: Sequence[Row]
-    headings: Sequence[str]
 
 
 def counted(count: int) -> str:
@@ -96,35 +80,6 @@ def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], s
     return Cell(field, UNKNOWN) if value is None else Cell(field, text(value), unit, exact=repr(value))
 
 
-def aligned(rows: Sequence[Row]) -> list[Row]:
-    """Pad the numbers in each column so that the decimal points align. All rows must have equally many cells."""
-    widths = [max(map(_decimals, column)) for column in zip(*(row.cells for row in rows), strict=True)]
-    return [row._replace(cells=list(map(_padded, row.cells, widths))) for row in rows]
-
-
-def _decimals(cell: Cell) -> int:
-    return len(cell.text) - cell.text.find(".") if "." in cell.text else 0
-
-
-def _padded(cell: Cell, width: int) -> Cell:
-    missing = width - _decimals(cell)
-    if cell.exact is None or not missing:
-        return cell
-    point = "" if "." in cell.text else "."
-    return cell._replace(padding=point + "0" * (missing - len(point)))
-
-
-def latency_table(result: Mapping[str, Any]) -> Table:
-    """Return a table with a row for each percentile. In an open loop, it also has the latencies from sending."""
-    is_open = result["mode"] == OPEN_LOOP
-    prefixes = ["latency", "sending_latency"] if is_open else ["latency"]
-    rows = [
-        Row(name, [cell_of(result, f"{prefix}_{name.replace('.', '_')}_ms") for prefix in prefixes])
-        for name in PERCENTILES
-    ]
-    return Table(aligned(rows), ["", "from due", "from sending"] if is_open else [])
-
-
 def drawn_charts(result: Mapping[str, Any]) -> dict[str, bool]:
     """Return for each chart, by its name, whether the result has numbers to draw."""
     return {
@@ -156,28 +111,19 @@ class Tone(StrEnum):
     UNSURE = "unsure"
 
 
-class Finding(NamedTuple):
-    """Lists orders with one kind of error. `lines` has lines for the first orders, `more` counts the other orders."""
-
-    title: str
-    lines: Sequence[str]
-    more: str
-
-
 class Verdict(NamedTuple):
-    """Says at the top of the page whether the run passed: a heading, sentences below it, and the orders with errors."""
+    """Says at the top of the page whether the run passed: a heading, and sentences below it."""
 
     tone: Tone
     title: str
     lines: Sequence[str]
-    findings: Sequence[Finding]
 
 
 def verdict_of(result: Mapping[str, Any]) -> Verdict:
     read_back = result["read_back"]
     # Orders with a wrong 202 are counted only in `read_back`.
     acknowledged = max(result["accepted"] + result["duplicates"], read_back["acknowledged"] if read_back else 0)
-    counts = {words: len(read_back[kind]) for kind, (_, words) in KINDS.items()} if read_back else {}
+    counts = {words: len(read_back[kind]) for kind, words in KINDS.items()} if read_back else {}
     counts["with a wrong 202"] = result["wrong_202"]
     faults = ", ".join(f"{counted(count)} {words}" for words, count in counts.items() if count)
     if result["interrupted"]:
@@ -198,22 +144,7 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
     kinds = {"refused": "refused", "errors": "without a valid answer", "not_sent": "not sent"}
     if others := [f"{counted(result[field])} {words}" for field, words in kinds.items() if result[field]]:
         lines.append(f"Not acknowledged, so nothing was promised: {', '.join(others)}.")
-    return Verdict(tone, title, lines, _findings(result))
-
-
-def _findings(result: Mapping[str, Any]) -> list[Finding]:
-    findings = []
-    if wrong := result["wrong_202_by_reason"]:
-        lines = [f"{printable(reason)}: {plural(count, 'order')}" for reason, count in wrong.items()]
-        findings.append(Finding(f"Wrong 202: {plural(result['wrong_202'], 'order')}", lines, ""))
-    for kind, (title, _) in KINDS.items():
-        orders = (result["read_back"] or {}).get(kind, ())
-        reasons = orders if isinstance(orders, Mapping) else {}
-        lines = [f"{one}: {printable(reasons[one])}" if one in reasons else str(one) for one in orders]
-        more = f"and {counted(len(lines) - NAMED)} more, which --json names" if len(lines) > NAMED else ""
-        if lines:
-            findings.append(Finding(f"{title}: {plural(len(lines), 'order')}", lines[:NAMED], more))
-    return findings
+    return Verdict(tone, title, lines)
 
 
 FOR_TEMPLATE = (Row, cell_of, counted, exact, measured, share)
@@ -234,7 +165,7 @@ def render(result: Mapping[str, Any]) -> bytes:
         verdict=verdict_of(result),
         is_open=result["mode"] == OPEN_LOOP,
         started=f"{datetime.fromisoformat(result['started']):%Y-%m-%d %H:%M:%S} UTC",
-        latency_table=latency_table(result),
+        percentiles=[(name, f"{name.replace('.', '_')}_ms") for name in PERCENTILES],
         drawn_charts=drawn_charts(result),
         **{each.__name__: each for each in FOR_TEMPLATE},
     )

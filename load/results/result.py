@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 
 from load.cli.errors import printable
@@ -24,7 +23,7 @@ BEHIND_S = 0.1
 class ReadBackResult:
     """Contains what was found when acknowledged orders were read back. An order that was sent repeatedly counts once.
 
-    `different`, `unprocessed` and `unread` map ids to reasons. `total_amount` is the sum of the returned amounts.
+    `different`, `unprocessed` and `unread` map ids to reasons.
     """
 
     acknowledged: int = 0
@@ -34,7 +33,6 @@ class ReadBackResult:
     unprocessed: dict[int, str] = field(default_factory=dict)
     unread: dict[int, str] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
-    total_amount: Decimal = Decimal(0)
 
     @property
     def is_good(self) -> bool:
@@ -54,7 +52,7 @@ class ReadBackResult:
             others = [f"of the others {findings[0]}", *findings[1:]] if self.read or self.lost_ids else []
             findings = [_finding("could not be read", self.unread), *others]
         shown = f" ({statuses})" if statuses else ""
-        return f"{begin}: {', '.join(findings)}{shown}. Sum of total_amount: {self.total_amount:f}"
+        return f"{begin}: {', '.join(findings)}{shown}."
 
 
 def _finding(what: str, orders: Iterable[int]) -> str:

@@ -201,4 +201,4 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
 
 def _read_back(found: ReadBackResult, *, is_complete: bool) -> dict[str, Any]:
     read_back: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
-    return read_back | {"total_amount": f"{found.total_amount:f}", "summary": found.describe(is_complete=is_complete)}
+    return read_back | {"summary": found.describe(is_complete=is_complete)}

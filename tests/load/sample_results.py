@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -233,11 +232,9 @@ def read_back(acknowledged: int, *, is_complete: bool = True, **changes: Any) ->
         "unprocessed": {},
         "unread": {},
         "statuses": {"Completed": acknowledged},
-        "total_amount": "12345678.90",
     } | changes
     reasons = {kind: {int(one): why for one, why in values.pop(kind).items()} for kind in REASONED}
-    statuses, total_amount = Counter(values["statuses"]), Decimal(values["total_amount"])
-    found = ReadBackResult(**values | reasons | {"statuses": statuses, "total_amount": total_amount})
+    found = ReadBackResult(**values | reasons | {"statuses": Counter(values["statuses"])})
     return (
         values
         | {kind: changes.get(kind, {}) for kind in REASONED}

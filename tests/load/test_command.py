@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,18 @@ from tornado.testing import bind_unused_port
 
 from load.command import main
 from load.http.connections import Timeouts
-from load.orders.generated import GeneratedOrders
 from tests.load.conftest import SHORT_TIMEOUTS, UNHURRIED, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
 from tests.process import DEADLINE_S, ROOT
 
 
-def test_every_order_is_sent_once_read_back_and_summed(load: Load, shop: Shop) -> None:
+def test_every_order_is_sent_once_and_read_back(load: Load, shop: Shop) -> None:
     outcome = load("--orders", "300", "--concurrency", "20")
-    generated = GeneratedOrders(first_id=1, count=300)
-    total = sum((Decimal(str(generated.order(index)["total_amount"])) for index in range(300)), Decimal(0))
     assert outcome.status == 0
     assert sorted(shop.ids) == list(range(1, 301))
-    assert (
-        "Read back 300 of 300 acknowledged orders: none lost, none different, all processed (300 Completed). "
-        f"Sum of total_amount: {total:f}\n" in outcome.out
-    )
+    read_back = "Read back 300 of 300 acknowledged orders: none lost, none different, all processed (300 Completed).\n"
+    assert read_back in outcome.out
     assert shop.connections <= 20 + 64 + 2
     assert outcome.err == ""
 

@@ -43,7 +43,7 @@ def test_a_thousand_orders_at_once_need_at_most_1024_open_files_on_each_side(tmp
 
 
 @pytest.mark.slow
-def test_a_replay_sends_the_file_unchanged_and_reads_the_same_sum_back(tmp_path: Path) -> None:
+def test_a_replay_sends_the_file_unchanged_and_reads_it_back(tmp_path: Path) -> None:
     amounts = [Decimal(cents) / 100 for cents in range(1, 2_000, 3)]
     template = '{"order_id": %d, "user_id": 4, "item_ids": [1, 1, 2], "total_amount": %s, "metadata": {"n": 1.0}}'
     lines = [template % numbered for numbered in enumerate(amounts, 1)]
@@ -52,7 +52,7 @@ def test_a_replay_sends_the_file_unchanged_and_reads_the_same_sum_back(tmp_path:
     with ServerProcess(tmp_path / "orders.db") as server:
         first = run_load(server, "--replay", str(replay))
         assert first.returncode == 0, first.stderr
-        assert f"Sum of total_amount: {sum(amounts)}\n" in first.stdout
+        assert f"Read back {len(lines)} of {len(lines)} acknowledged orders: none lost, none different" in first.stdout
         again = run_load(server, "--replay", str(replay), "--json", str(tmp_path / "again.json"))
         assert again.returncode == 0, again.stderr
         result = json.loads((tmp_path / "again.json").read_text())

@@ -95,7 +95,7 @@ def test_a_run_without_accepted_orders_has_no_time_of_processing(load: Load, sho
 
 def test_lost_orders_are_not_called_processed(load: Load, shop: Shop) -> None:
     shop.faults = dict.fromkeys(range(1, 3), Fault.LOSE)
-    assert "Read back 0 of 2 acknowledged orders: 2 LOST (1; 2), none different. Sum" in load("--orders", "2").out
+    assert "Read back 0 of 2 acknowledged orders: 2 LOST (1; 2), none different.\n" in load("--orders", "2").out
 
 
 def test_texts_from_the_server_can_t_control_the_terminal(load: Load, shop: Shop) -> None:
@@ -128,4 +128,3 @@ def test_huge_amounts_in_the_answers_do_not_end_a_run(load: Load, shop: Shop) ->
     assert outcome.status == 1
     assert outcome.json["read_back"]["different"].keys() == {"2", "3"}
     assert "total_amount is 9E+999999, sent " in outcome.out
-    assert len(outcome.json["read_back"]["total_amount"]) < 20

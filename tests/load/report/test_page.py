@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from load.report.page import NAMED, Tone, render, verdict_of
+from load.report.page import Tone, render, verdict_of
 from tests.load import sample_results as results
 
 EVERY_KIND = [
@@ -106,11 +106,10 @@ def test_the_page_describes_the_read_back_as_the_terminal_does(read_back: dict[s
 
 def test_a_wrong_202_is_named_and_not_counted_as_an_error() -> None:
     verdict = verdict_of(results.with_wrong_202())
-    assert [(each.title, each.lines) for each in verdict.findings] == [
-        ("Wrong 202: 5 orders", ["a 202 that names another order: 4 orders", "a 202 that names no order: 1 order"])
-    ]
     assert not any("nothing was promised" in line for line in verdict.lines)
-    assert re.search(r"Wrong 202</th>\s*<td>\s*<data value=\"5\"", page_of(results.with_wrong_202()))
+    page = page_of(results.with_wrong_202())
+    assert re.search(r"Wrong 202</th>\s*<td>\s*<data value=\"5\"", page)
+    assert re.search(r"a 202 that names no order</th>\s*<td>\s*<data value=\"1\"", page)
 
 
 def test_a_server_s_texts_are_escaped_and_cut() -> None:
@@ -122,10 +121,9 @@ def test_a_server_s_texts_are_escaped_and_cut() -> None:
 
 
 def test_of_many_lost_orders_the_first_are_named_and_the_rest_counted() -> None:
-    [lost] = verdict_of(results.closed_loop(read_back=results.read_back(5_000, lost_ids=list(range(1_300))))).findings
-    assert lost.title == "Lost: 1,300 orders"
-    assert list(lost.lines) == [str(order_id) for order_id in range(NAMED)]
-    assert lost.more == "and 1,200 more, which --json names"
+    read_back = results.read_back(5_000, lost_ids=list(range(1_300)))
+    [line] = verdict_of(results.closed_loop(read_back=read_back)).lines
+    assert "1300 LOST (0; 1; 2; 3; 4; and 1295 more)" in line
 
 
 def test_the_notes_are_shown_unchanged() -> None:
