@@ -49,10 +49,6 @@ class Measurement:
         return self.right / self.elapsed_s
 
     @property
-    def cpu_us_a_request(self) -> float:
-        return self.cpu_share * self.elapsed_s * 1e6 / max(1, self.right)
-
-    @property
     def p99_ms(self) -> float:
         """The 99th percentile of the latencies; infinite if no response was correct."""
         return percentile_ms(self.latencies_ns, 99)

@@ -26,8 +26,7 @@ from load.cli.flags import HIGHEST, SMALLEST, CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import SentOrders, VariedOrders
 from load.soak.limits import FinalCheck, Finding, check_server, compare_minutes, require_zero
-from load.soak.load import SoakLoad
-from load.soak.measurements import HEADER, Minute, Sample, take_sample
+from load.soak.load import HEADER, Minute, Sample, SoakLoad, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.machine import PROC, allow_connections, describe_machine, new_folder
 from load.system.server_process import DidNotEnd, ServerProcess

@@ -28,7 +28,7 @@ from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
 from load.readback import Backlog, OrderReader
-from load.soak.measurements import Minute, Sample
+from load.soak.load import Minute, Sample
 from load.soak.sessions import CONNECTIONS
 
 READ_BACK_ORDERS, READ_BACK_CONNECTIONS = 1_000, 8

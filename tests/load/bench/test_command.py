@@ -1,7 +1,6 @@
 """Tests the benchmark's command: flags, output and trials. The measured speed is not tested."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -137,16 +136,11 @@ def test_the_load_generator_is_compared_with_wrk(tmp_path: Path, capsys: pytest.
     report = tmp_path / "report.json"
     status = main(["--only", "generator", *SHORT, "--folder", str(tmp_path), "--json", str(report)])
     result = json.loads(report.read_bytes())
-    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * 3
+    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * 2
     assert status == (0 if result["passed"] else 1)
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert [row["must"] for row in result["rows"]] == [">= 0.50", ">= 2.00", ""]
-    for row in result["rows"][0], result["rows"][2]:
-        for run in row["runs"]:
-            assert run["value"] == pytest.approx(run["ours_per_second"] / run["wrk_per_second"])
-            assert 0 < run["wrk_cpu_us_a_request"] < 10_000
-            assert 0 < run["ours_cpu_us_a_request"] < 10_000
-    assert [row["invalid_runs"] for row in result["rows"]] == [{}] * 3
-    out = capsys.readouterr().out
-    assert f"\nwrk: {result['machine']['wrk']}\n" in out
-    assert len(re.findall(r"CPU a request: wrk [\d.]+ µs, ours [\d.]+ µs", out)) == 2
+    assert [row["must"] for row in result["rows"]] == [">= 0.50", ">= 2.00"]
+    for run in result["rows"][0]["runs"]:
+        assert run["value"] == pytest.approx(run["ours_per_second"] / run["wrk_per_second"])
+    assert [row["invalid_runs"] for row in result["rows"]] == [{}] * 2
+    assert f"\nwrk: {result['machine']['wrk']}\n" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from load.soak.limits import Finding, compare_minutes, require_zero
-from load.soak.measurements import Minute
+from load.soak.load import Minute
 from load.soak.sessions import CONNECTIONS
 
 ONE = Minute(

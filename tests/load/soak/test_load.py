@@ -12,8 +12,7 @@ from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
 from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
-from load.soak.load import SoakLoad
-from load.soak.measurements import Sample
+from load.soak.load import Sample, SoakLoad
 from load.soak.sessions import ARRAY_SIZE
 from load.system.machine import PROCESS_ENDED
 from tests.load.shop import Shop

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from load.cli.errors import CommandError
-from load.soak import measurements
-from load.soak.measurements import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_syncs, take_sample
+from load.soak import load
+from load.soak.load import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_syncs, take_sample
 from load.system.machine import PROC, PROCESS_ENDED
 from tests.load.soak.samples import SAMPLE
 from tests.load.steps import meanwhile
@@ -68,7 +68,7 @@ def test_a_minute_without_an_answer_has_no_latency() -> None:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurements, "SYNC_EVERY_NS", STEP_NS)  # shorter, to be fast
+    monkeypatch.setattr(load, "SYNC_EVERY_NS", STEP_NS)  # shorter, to be fast
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:

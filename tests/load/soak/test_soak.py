@@ -15,7 +15,7 @@ from load.http.connection import Connection
 from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.command import main
 from load.soak.limits import check_server
-from load.soak.measurements import take_sample
+from load.soak.load import take_sample
 from load.system.machine import PROC
 from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
