@@ -97,12 +97,10 @@ def _content_length(head: bytes, status: int) -> int | None:
         return 0 if status in (204, 304) else None
     end = head.find(b"\r\n", found + 2)
     digits = head[found + 17 : end if end >= 0 else None].strip()
-    if not digits.isdigit():
-        raise MalformedResponse("a Content-Length that is not a number")
     # int() raises ValueError for thousands of digits.
-    length = int(digits) if len(digits) <= LENGTH_DIGITS else None
-    if length is None or length > MAX_BODY_BYTES:
-        raise MalformedResponse(f"a Content-Length of over {MAX_BODY_BYTES >> 20} MiB")
+    length = int(digits) if digits.isdigit() and len(digits) <= LENGTH_DIGITS else MAX_BODY_BYTES + 1
+    if length > MAX_BODY_BYTES:
+        raise MalformedResponse(f"a Content-Length that is not a number of up to {MAX_BODY_BYTES >> 20} MiB")
     return length
 
 
