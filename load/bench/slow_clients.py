@@ -1,29 +1,25 @@
-"""Runs another process during a measurement: wrk, or clients that send requests slowly. Runs on the event loop.
+"""Runs clients that send requests slowly, in another process during a measurement. Runs on the event loop.
 
-`python -m load.bench.slow_clients URL COUNT` connects COUNT clients that never end their request, and prints "ready".
-When standard input is closed, the command disconnects the clients, and prints how many the server has disconnected.
+`python -m load.bench.slow_clients URL COUNT` connects COUNT clients that never end their request, and prints that they
+are connected. After SIGTERM, the command disconnects them, and prints how many the server has disconnected.
 """
 
 import asyncio
+import re
+import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import time
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
-from typing import TypeVar, cast
-
-import msgspec
+from pathlib import Path
 
 from load.cli.command import run_to_end
 from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
-from load.system.server_process import ROOT
+from load.system.server_process import ServerProcess
 
-READY = b"ready\n"
 LINE_INTERVAL_S = 1.0
 READY_S = 30.0
-Report = TypeVar("Report")
+CONNECTED = re.compile(r"connected to (http://\S+)")
 
 
 @dataclass
@@ -74,57 +70,20 @@ class SlowClients:
 
 
 async def keep_connections(url: ServerUrl, count: int) -> int:
-    clients = SlowClients(await reach(url), count=count)
-    try:
-        await clients.open()
-        sys.stdout.buffer.write(READY)
-        sys.stdout.buffer.flush()
-        await asyncio.to_thread(sys.stdin.read)
-        return clients.ended
-    finally:
-        await clients.close()
+    """Keep clients connected until SIGTERM. Return how many the server has disconnected."""
+    clients, ended = SlowClients(await reach(url), count=count), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await clients.open()
+    print(f"connected to {url}", flush=True)
+    await ended.wait()
+    await clients.close()
+    return clients.ended
 
 
-@asynccontextmanager
-async def child_process(*command: str) -> AsyncIterator[Process]:
-    """Run a program while the block runs. Kill the program at the end of the block."""
-    # In its own session, so that Ctrl-C reaches only this process, which then kills the program.
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        # This also closes the pipes.
-        await process.communicate()
-
-
-async def read_report(process: Process, kind: type[Report], *, name: str) -> Report:
-    """Close the program's stdin, and decode the last line of its stdout. Raises CommandError if the line is invalid."""
-    # Before Python 3.12, communicate() without input does not close stdin.
-    out, errors = await process.communicate(b"")
-    last = (out.splitlines() or [b""])[-1]
-    try:
-        return msgspec.json.decode(last, type=kind)
-    except msgspec.DecodeError:
-        text = (errors.splitlines() or [last])[-1].decode(errors="replace")
-        raise CommandError(f"{name} ended with status {process.returncode}: {text}") from None
-
-
-@asynccontextmanager
-async def slow_clients(url: ServerUrl, *, count: int) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """Run clients in another process. Yield a function that ends it, and returns how many clients were disconnected."""
-    async with child_process(sys.executable, "-m", "load.bench.slow_clients", str(url), str(count)) as process:
-        close = partial(read_report, process, int, name="the slow clients")
-        stdout = cast(asyncio.StreamReader, process.stdout)
-        try:
-            if await asyncio.wait_for(stdout.readline(), READY_S) != READY:
-                await close()
-        except TimeoutError:
-            raise CommandError(f"the slow clients were not connected within {READY_S:g} s") from None
-        yield close
+def slow_clients(url: ServerUrl, *, count: int, log: Path) -> ServerProcess:
+    """Return the process that runs the clients, not started yet. Its output, also the last line, goes to `log`."""
+    command = ("-m", "load.bench.slow_clients", str(url), str(count))
+    return ServerProcess(command, log=log, clock_s=time.monotonic, start_s=READY_S, ready=CONNECTED)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ wrk needs less CPU time than our load generator, and so leaves more for the serv
 installed, our load generator takes its place.
 """
 
+import asyncio
 import json
 import resource
 import subprocess
+from asyncio.subprocess import PIPE
 from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -19,9 +23,9 @@ import msgspec
 
 from load.bench import workloads
 from load.bench.measurement import CLIENTS, TIMEOUTS, Measurement
-from load.bench.slow_clients import child_process, read_report
 from load.bench.trial import Server, Trial
 from load.bench.workloads import BODY, STRIDE, USERS
+from load.cli.errors import CommandError
 from load.http.address import Address
 
 WRK = "wrk"
@@ -97,8 +101,7 @@ async def measure_wrk(address: Address, script: str, *, clients: int, seconds: f
         file.write_text(script + _script("report.lua"))
         arguments = ["--threads", "1", "--connections", str(clients), "--duration", f"{ceil(seconds)}s"]
         arguments += ["--timeout", f"{ceil(TIMEOUTS.answer_s)}s", "--script", str(file), f"{address.url}{PATH}"]
-        async with child_process(WRK, *arguments) as process:
-            report = await read_report(process, Report, name=WRK)
+        report = await _run_wrk(arguments)
     after, elapsed_s = resource.getrusage(resource.RUSAGE_CHILDREN), report.elapsed_us / 1e6
     wrong = Counter({f"wrk: status {each}": times for each, times in report.statuses.items()})
     if report.refused and not report.statuses:
@@ -111,3 +114,21 @@ async def measure_wrk(address: Address, script: str, *, clients: int, seconds: f
         elapsed_s=elapsed_s,
         cpu_share=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / elapsed_s,
     )
+
+
+async def _run_wrk(arguments: Sequence[str]) -> Report:
+    """Run wrk, and decode its last line. Raises CommandError if that is no report."""
+    # In its own session, so that Ctrl-C reaches only this process, which then kills wrk.
+    process = await asyncio.create_subprocess_exec(WRK, *arguments, stdout=PIPE, stderr=PIPE, start_new_session=True)
+    try:
+        out, errors = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    last = (out.splitlines() or [b""])[-1]
+    try:
+        return msgspec.json.decode(last, type=Report)
+    except msgspec.DecodeError:
+        text = (errors.splitlines() or [last])[-1].decode(errors="replace")
+        raise CommandError(f"{WRK} ended with status {process.returncode}: {text}") from None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from load.chaos.database import copy_database, index_pages
 from load.orders.comparison import ACCEPTED
@@ -119,7 +120,7 @@ class SecondServers:
         arguments = [*self.command, "--port", "0", "--database", str(database), "--drain-timeout", "1"]
         if within:
             arguments = ["-c", BECOME, *within, sys.executable, *arguments]
-        limits = {"start_s": START_LIMIT_S, "stop_s": STOP_LIMIT_S}
+        limits: dict[str, Any] = {"start_s": START_LIMIT_S, "stop_s": STOP_LIMIT_S}
         return ServerProcess(arguments, log=folder / "server.log", clock_s=time.monotonic, **limits)
 
     def _start_refused(self, database: Path, folder: Path, owner: int) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
@@ -71,7 +72,7 @@ class TargetServer:
         port = self._reserved_port.getsockname()[1]
         self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
         arguments = [*command, "--port", str(port), "--database", str(self.database)]
-        limits = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
+        limits: dict[str, Any] = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
         self._processes = (
             ServerProcess(arguments, log=folder / f"server-{number}.log", clock_s=time.monotonic, **limits)
             for number in count()

@@ -33,8 +33,9 @@ class DidNotEnd(CommandError):
 class ServerProcess:
     """Runs a server. In the `with` block, the server listens at `url`. After the block, it gets SIGTERM.
 
-    The server is Python with these `arguments`, in the project's folder. Its output goes to `log`. Raises DidNotStart
-    if it does not listen within `start_s`. If it does not end within `stop_s`, it gets SIGKILL.
+    The server is Python with these `arguments`, in the project's folder. Its output goes to `log`. `ready` finds the
+    URL in this output. Raises DidNotStart if the server does not listen within `start_s`. If it does not end within
+    `stop_s`, it gets SIGKILL.
 
     If the block has raised no exception, raises DidNotEnd if the server got SIGKILL or its exit status is not 0.
     """
@@ -45,6 +46,7 @@ class ServerProcess:
     clock_s: Callable[[], float]
     start_s: float = 15.0
     stop_s: float = 30.0
+    ready: re.Pattern[str] = LISTENING
     url: ServerUrl = field(default=ServerUrl("", 0, "", ""), init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -124,7 +126,7 @@ class ServerProcess:
         while self.clock_s() < deadline_s:
             ended = self._ends_within(POLL_EVERY_S)
             text = self.log.read_text(errors="replace")
-            if found := LISTENING.search(text):
+            if found := self.ready.search(text):
                 return ServerUrl.parse(found[1])
             if ended:
                 last = "\n".join(text.splitlines()[-LAST_LINES:])

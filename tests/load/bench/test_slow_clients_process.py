@@ -2,6 +2,7 @@
 
 import socket
 from itertools import count, islice
+from pathlib import Path
 
 import pytest
 
@@ -23,28 +24,27 @@ async def _send_orders(shop: Shop, orders: int) -> Measurement:
 
 
 @pytest.mark.gen_test
-async def test_slow_clients_are_connected_before_the_measurement_begins(shop: Shop) -> None:
-    async with slow_clients(ServerUrl.parse(shop.url), count=33) as close:
+async def test_slow_clients_are_connected_before_the_measurement_begins(shop: Shop, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with slow_clients(ServerUrl.parse(shop.url), count=33, log=log):
         await _send_orders(shop, 1)
         # Subtracts the connection that sent the order, and two that checked whether the shop is reachable.
         assert shop.connections - 1 - 2 == 33
-        assert await close() == 0
+    assert log.read_text().splitlines() == [f"connected to {shop.url}", "0"]
 
 
-@pytest.mark.gen_test(timeout=20)
-async def test_a_missing_server_is_the_reported_reason() -> None:
+def test_a_missing_server_is_the_reported_reason(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(
-        CommandError, match=f"the slow clients ended with status 1: No server at http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+    with (
+        pytest.raises(CommandError, match=f"ended at once:\nNo server at {url}"),
+        slow_clients(ServerUrl.parse(url), count=1, log=tmp_path / "log"),
     ):
-        async with slow_clients(ServerUrl.parse(f"http://127.0.0.1:{port}"), count=1):
-            pass
+        pass
 
 
-@pytest.mark.gen_test
-async def test_the_process_ends_when_the_measurement_fails(shop: Shop) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with slow_clients(ServerUrl.parse(shop.url), count=2):
-            raise ZeroDivisionError
+def test_the_process_ends_when_the_measurement_fails(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), slow_clients(ServerUrl.parse(shop.url), count=2, log=tmp_path / "log"):
+        raise ZeroDivisionError
     assert processes_with("load.bench.slow_clients", shop.url) == []

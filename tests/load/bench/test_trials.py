@@ -1,6 +1,8 @@
 """Tests what trials report about wrong responses and slow clients. The measured speed is not tested."""
 
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +42,8 @@ async def test_a_server_without_metrics_ends_the_trial(shop: Shop) -> None:
 
 @pytest.mark.slow
 @MINUTE
-async def test_slow_clients_are_connected_during_the_measurement(shop: Shop) -> None:
-    [row] = await among_slow_clients(await _trial(shop))
+async def test_slow_clients_are_connected_during_the_measurement(shop: Shop, tmp_path: Path) -> None:
+    [row] = await among_slow_clients(replace(await _trial(shop), folder=tmp_path))
     assert row.wrong == {}
     assert row.runs[0]["slow_clients_cut_off"] == 0
     assert shop.connections > 500
