@@ -76,7 +76,9 @@ class Run:
                 backlog.close()
             await self._read_back(address, state, backlog.processed_ns)
         except NotAllowed as refusal:
-            raise Unreachable(_explain(refusal, settings)) from None
+            missing = f"requires an API key (--api-key or the environment variable {KEY_VARIABLE})"
+            fault = "rejected this API key" if settings.api_key else missing
+            raise Unreachable(f"{settings.url} {fault}: status {refusal.status}") from None
         except asyncio.CancelledError:
             self.result.interrupted = True
         return self.result
@@ -186,11 +188,6 @@ def _other_orders_line(settings: Settings, before: int | None, added: int) -> st
     count = "an unknown number of" if before is None else f"{before:,}" if before else "no"
     others = f"{count} other order{'' if before == 1 else 's'}"
     return f"{settings.url} holds {others}; this run adds {added:,} that stay there."
-
-
-def _explain(refusal: NotAllowed, settings: Settings) -> str:
-    missing = f"requires an API key (--api-key or the environment variable {KEY_VARIABLE})"
-    return f"{settings.url} {'rejected this API key' if settings.api_key else missing}: status {refusal.status}"
 
 
 def main(argv: Sequence[str], *, timeouts: Timeouts | None = None, server: Sequence[str] = SERVER) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from load.cli.flags import HIGHEST, CommandParser, named_file, rate, seconds, whole_number, writable_file
-from load.http.address import EXAMPLE, BadUrl, ServerUrl
+from load.http.address import EXAMPLE, ServerUrl
 
 KEY_VARIABLE = "ORDERS_KEY"  # The environment variable with the API key.
 MOST_PER_REQUEST = 1000
@@ -161,19 +161,12 @@ def _new_parser() -> CommandParser:
     own_server = "start a server with a temporary database, load it, and remove both at the end"
     group.add_argument("--own-server", action="store_true", help=own_server)
     trusted = "trusts the system's certificates, or those in the file that SSL_CERT_FILE names"
-    add("--url", "URL", _server_url, f"the server ({EXAMPLE}); https:// {trusted}")
+    add("--url", "URL", ServerUrl.parse, f"the server ({EXAMPLE}); https:// {trusted}")
     add("--api-key", "KEY", _api_key, f"the key to send with every request (the environment variable {KEY_VARIABLE})")
     to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
     add("--json", "FILE", writable_file, to_json)
     add("--report", "FILE", named_file, "write a page with charts to this HTML file")
     return parser
-
-
-def _server_url(text: str) -> ServerUrl:
-    try:
-        return ServerUrl.parse(text)
-    except BadUrl as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _api_key(text: str) -> str:

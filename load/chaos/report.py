@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import repeat
 from random import Random
 from typing import Any
 
@@ -91,13 +92,9 @@ class Fault:
 def plan_faults(seed: int, count: int) -> list[Fault]:
     """Return the first `count` faults of the endless sequence that `seed` determines."""
     rng = Random(f"faults {seed}")
-    kinds, receiver_faults = _kinds(rng), _receiver_faults(Random(f"manners {seed}"))
+    kinds = (kind for _ in repeat(None) for kind in rng.sample(DECK, len(DECK)))
+    receiver_faults = _receiver_faults(Random(f"manners {seed}"))
     return [_fault(next(kinds), rng, receiver_faults) for _ in range(count)]
-
-
-def _kinds(rng: Random) -> Iterator[FaultKind]:
-    while True:
-        yield from rng.sample(DECK, len(DECK))
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,8 +18,8 @@ REACH_S = 5.0
 EXAMPLE = "http://127.0.0.1:8080"
 
 
-class BadUrl(ValueError):
-    """The text is not the URL of an HTTP server."""
+class BadUrl(ArgumentTypeError):
+    """The text is not the URL of an HTTP server. `ServerUrl.parse` is the type of a flag, too."""
 
 
 class Unreachable(CommandError):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from load.cli.errors import printable
 from load.results.counting import Distribution, thinned, timeline_of
-from load.results.result import ReadBackResult, Result
+from load.results.result import Result
 from load.settings import Settings
 from load.system.machine import describe_machine
 
@@ -149,7 +149,8 @@ def _number_of_orders(count: int) -> str:
 
 def to_json(result: Result, settings: Settings) -> dict[str, Any]:
     """Return the result as a dictionary. Names contain units, unknown values are None, amounts are strings."""
-    tally, backlog = result.tally, thinned(result.backlog)
+    tally, backlog, found = result.tally, thinned(result.backlog), result.read_back
+    summary = {"summary": found.describe(is_complete=result.is_read)} if found else {}
     return {
         "url": str(settings.url),
         "mode": settings.mode,
@@ -182,7 +183,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "server_behind_s": result.behind_s,
         "server_stopped_after_s": result.stopped_s,
         "notes": notes_of(result, settings),
-        "read_back": None if result.read_back is None else _read_back(result.read_back, is_complete=result.is_read),
+        "read_back": found and msgspec.to_builtins(found, str_keys=True) | summary,
         "interrupted": result.interrupted,
         "passed": result.is_good and not result.interrupted,
         "machine": describe_machine(),
@@ -197,8 +198,3 @@ def _percentiles(what: str, distribution: Distribution) -> dict[str, float | Non
         f"{what}_{name.replace('.', '_')}_ms": distribution.percentile_ms(percentile)
         for name, percentile in PERCENTILES.items()
     }
-
-
-def _read_back(found: ReadBackResult, *, is_complete: bool) -> dict[str, Any]:
-    read_back: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
-    return read_back | {"summary": found.describe(is_complete=is_complete)}
