@@ -22,7 +22,7 @@ from load.bench.workloads import (
 from load.cli.errors import CommandError
 from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
 from load.http.address import Address, reach
-from load.http.connection import Connection, NoResponse, send_once, send_request
+from load.http.connection import Connection, NoResponse, send_request
 from load.system.machine import PROC, ProcessStatus
 from load.system.server_process import ServerProcess
 
@@ -128,7 +128,9 @@ async def find_stored(trial: Trial) -> Trial:
         address = server.address
         await trial.wait_until_processed(address)
         stored = await count_orders(address)
-        last, next_one = [await send_once(address, address.get(f"/order/{stored + more}")) for more in (0, 1)]
+        with closing(Connection(address)) as connection:
+            requests = (address.get(f"/order/{stored + more}") for more in (0, 1))
+            last, next_one = [await send_request(connection, request) for request in requests]
         if (last.status, next_one.status) != (200, 404):
             raise CommandError(f"the server has {stored:,} orders, but not those with the ids from 1 on: use load.fill")
         servers.append(server._replace(stored=stored, ids=count(stored + 1)))
