@@ -130,7 +130,7 @@ def test_every_module_of_the_product_is_read() -> None:
         path.relative_to(ROOT / "handlers").parts[0].removesuffix(".py") for path in (ROOT / "handlers").rglob("*.py")
     }
     assert inside - {"__init__"} == set(HANDLERS)
-    assert {"server.py", "store.py", "batcher.py", "routes.py", "run.py"} <= {path.name for path in read}
+    assert {"server.py", "store.py", "batcher.py", "routes.py", "readback.py"} <= {path.name for path in read}
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
 
 
