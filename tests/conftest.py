@@ -17,7 +17,7 @@ from tornado.ioloop import IOLoop
 
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from tests.examples import FAST
+from tests.examples import ALL, FAST
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
@@ -34,9 +34,8 @@ MEMORY_BYTES = 250_000_000
 
 def pytest_configure(config: pytest.Config) -> None:
     _allow_interrupts()
-    if _leaves_out_slow_tests(config):
-        settings.register_profile("fast", FAST)
-        settings.load_profile("fast")
+    settings.register_profile("tests", FAST if _leaves_out_slow_tests(config) else ALL)
+    settings.load_profile("tests")
     # The fast tests do not test whether data survives, so a disk would only cost time: each commit waits for a sync.
     # The same tests run on a disk if no test is left out.
     if _leaves_out_slow_tests(config) and "TMPDIR" not in os.environ and _is_usable(MEMORY):

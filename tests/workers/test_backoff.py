@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.backoff import Backoff
@@ -46,7 +46,6 @@ def test_two_backoffs_do_not_have_the_same_delays() -> None:
     assert delays(one, 5) != delays(other, 5)
 
 
-@settings(deadline=None)
 @given(failures=st.integers(1, 10**9), jitter=st.floats(0, 1))
 def test_a_delay_is_within_its_bounds_after_any_number_of_failures(failures: int, jitter: float) -> None:
     delay_s = Backoff(first_s=1.0, max_s=3_600.0, jitter=lambda: jitter).delay_s(failures)

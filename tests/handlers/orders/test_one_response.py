@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.orders.bulk_requests import (
@@ -159,7 +159,6 @@ def storage_can_fail(log: list[logging.LogRecord]) -> Iterator[None]:
     log[:] = [record for record in log if record.name != "orders.storage"]
 
 
-@settings(deadline=None)
 @given(events=st.lists(st.sampled_from(SENT + OTHERS), max_size=12))
 @pytest.mark.usefixtures("storage_can_fail")
 def test_every_sequence_of_events_leads_to_one_response(events: list[str]) -> None:

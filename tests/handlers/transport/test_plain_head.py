@@ -249,7 +249,7 @@ def changed(draw: st.DrawFn) -> bytes:
 def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_loop: IOLoop) -> None:
     accepted = closing = 0
 
-    @settings(max_examples=examples(600), deadline=None, database=None, derandomize=True)
+    @settings(max_examples=examples(600), database=None, derandomize=True)
     @given(changed())
     def check(data: bytes) -> None:
         nonlocal accepted, closing

@@ -63,7 +63,7 @@ def _ndjson_of(order: dict[str, Any]) -> str:
     return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items()) + "}"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(data=st.data(), orders=st.lists(ORDERS, min_size=1, max_size=4))
 def test_the_same_orders_as_csv_and_as_ndjson_are_the_same_orders(
     tmp_path: Path, data: st.DataObject, orders: list[dict[str, Any]]

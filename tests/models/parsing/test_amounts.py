@@ -119,7 +119,7 @@ def test_an_amount_that_is_not_a_json_number_is_not_json(amount: str) -> None:
         parse(amount, None)
 
 
-@settings(deadline=None, max_examples=examples(200))
+@settings(max_examples=examples(200))
 @given(st.integers(0, LARGEST))
 def test_every_amount_is_unchanged_by_a_round_trip(ten_thousandths: int) -> None:
     amount = amount_as_decimal(ten_thousandths)

@@ -112,7 +112,7 @@ def test_a_valid_array_is_read_in_groups(metadata: str | None) -> None:
     assert steps_of(body) <= len(body) / GROUP_BYTES + 5
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(
     elements=st.lists(st.sampled_from(MIXED), min_size=1, max_size=40),
     separator=st.sampled_from([b",", b" ,\n ", b"," + b" " * 70_000]),

@@ -340,7 +340,7 @@ orders = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(60))
 @given(fields=orders, keys=st.permutations(["order_id", "user_id", "item_ids", "total_amount"]), blank=st.booleans())
 def test_the_fast_and_the_slow_path_agree(fields: dict[str, Any], keys: list[str], blank: bool) -> None:
     space = "\n\t " if blank else ""
@@ -359,7 +359,7 @@ def test_the_fast_and_the_slow_path_agree(fields: dict[str, Any], keys: list[str
     assert order(metadata="{}") == NewOrder(fast.order_id, fast.user_id, fast.item_ids, fast.total_amount, "{}")
 
 
-@settings(deadline=None, max_examples=examples(200))
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_random_bytes_raise_one_of_two_errors(body: bytes) -> None:
     with pytest.raises((NotJsonError, InvalidOrderError)):

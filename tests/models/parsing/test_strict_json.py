@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.parsing.strict_json import same_value
@@ -65,7 +65,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(keys, values, max_size=3))
 def test_the_formatting_of_an_object_is_ignored(value: dict[str, object]) -> None:
     one = json.dumps(value)

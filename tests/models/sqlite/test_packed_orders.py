@@ -41,7 +41,7 @@ def stored(database: RetryingSqliteDatabase) -> list[NewOrder]:
     ]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=ORDERS)
 def test_all_values_are_stored_exactly(database: RetryingSqliteDatabase, orders: list[NewOrder]) -> None:
     database.pragma("synchronous", 0)

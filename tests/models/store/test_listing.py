@@ -76,7 +76,7 @@ LISTINGS = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=ORDERS, wanted=st.lists(LISTINGS, min_size=1, max_size=10))
 def test_the_pages_of_any_listing_contain_all_matching_orders_newest_first(
     engine: Engine, store: ShorthandStore, orders: list[StoredOrder], wanted: list[dict[str, Any]]

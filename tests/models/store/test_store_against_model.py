@@ -447,7 +447,6 @@ class PostgresqlStoreMachine(StoreMachine):
 
 
 StoreMachine.TestCase.settings = PostgresqlStoreMachine.TestCase.settings = settings(
-    deadline=None,
     max_examples=examples(50),
     stateful_step_count=20,
     # No shrinking: it would take minutes, and 20 steps are readable.

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -69,7 +69,6 @@ def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> Non
     assert delay_us(outcome) == pytest.approx(8 * factor * SECOND_US, abs=1)
 
 
-@settings(deadline=None)
 @given(
     number=st.integers(1, 10**6),
     jitter=st.floats(0, 1, exclude_max=True),

@@ -3,7 +3,7 @@
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.http.messages import Response
@@ -72,7 +72,6 @@ def test_retry_after_is_limited_to_a_day_and_ignored_if_invalid(text: str, secon
     assert read_retry_after(text, now_s=NOW_S) == seconds
 
 
-@settings(deadline=None)
 @given(text=st.one_of(st.text(), st.text("0123456789 :,-+GMTJanFeb", max_size=40)))
 def test_any_retry_after_is_none_or_at_most_a_day(text: str) -> None:
     seconds = read_retry_after(text, now_s=NOW_S)

@@ -1,7 +1,7 @@
 """The text of an error response: charsets and markup."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.processors.webhooks.error_body import MAX_PAGE_CHARACTERS, readable_text
@@ -85,7 +85,6 @@ def test_the_length_of_a_page_is_limited() -> None:
     assert len(text_of(b"&#" + b"9" * 60_000, PAGE)) < MAX_PAGE_CHARACTERS
 
 
-@settings(deadline=None)
 @given(
     body=st.one_of(st.binary(), st.text("<>/!-&;#'\"= apscrtiyleh19\n").map(str.encode)),
     content_type=st.sampled_from(["", PAGE, "text/html; charset=iso-2022-jp", "text/xml; charset=utf-16"]),
