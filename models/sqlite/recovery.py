@@ -8,12 +8,7 @@ from models.health import Damage
 from models.listing import HIGHEST
 from models.order import Attempt, Status
 from models.sqlite import statements
-from models.sqlite.attempts import (
-    blocks_with_interrupted,
-    finish,
-    interrupted,
-    interrupted_among,
-)
+from models.sqlite.attempts import blocks_with_interrupted, finish, interrupted, interrupted_among
 from models.sqlite.blocks import sequences_of_chunks
 from models.sqlite.damage.faults import concerns_orders
 from models.sqlite.damage.parts import Budget, run_in_parts
@@ -80,6 +75,7 @@ def _find_in_parts(transactions: Transactions, clock: Callable[[], float]) -> li
         found = {attempt.sequence for attempt in attempts}
         return [sequence in found for sequence in part]
 
+    find([])  # raises the error for a missing table also if no block has Processing orders
     budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
     sequences: list[int] = []
     for block, count, chunks in transactions.run(blocks_with_interrupted):
