@@ -54,6 +54,8 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
     """
     if transaction.is_paused:
         return ClaimedOrders([])
+    if not transaction.has_pending:
+        return ClaimedOrders([], transaction.next_claim_us(None))
     found, next_due_us = _next_ready(transaction, limit)
     if transaction.is_due(next_due_us):
         _execute(

@@ -39,7 +39,9 @@ def _insert_all(
     next_due_us = None
     is_claim = False
     if len(orders) <= limit and not transaction.is_paused:
-        has_ready, next_due_us = transaction.database.execute_sql(statements.HAS_READY).fetchone()
+        has_ready = False
+        if transaction.has_pending:
+            has_ready, next_due_us = transaction.database.execute_sql(statements.HAS_READY).fetchone()
         is_claim = not has_ready and not transaction.is_due(next_due_us)
     claims = int(is_claim)
     status = Status.PROCESSING if is_claim else Status.PENDING

@@ -105,6 +105,7 @@ class SqliteStore:
         with contextlib.suppress(StorageError):  # `totals` has logged it
             totals = self.totals()
             self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
+            self._transactions.is_pending_known = True
         for damage in damaged:
             self._health.note_damage(damage)
         return count

@@ -24,6 +24,7 @@ class Transaction:
 
     All steps use the same current time: `now_us` is steady time (`models/clock.py`), and `wall_us` is wall clock time.
     The transaction can increase the number of Pending orders by at most `max_added`. Any further new order is rejected.
+    `pending` is the number of Pending orders before the transaction; None if it is not known.
     Each claim begins by making at most `max_made_ready` due retries ready. The orders with the sequences in `skipped`
     are damaged, so they are neither claimed nor finished. `try_again_us` is the steady time at which one of these
     orders is tried again; None if no order is skipped.
@@ -36,6 +37,7 @@ class Transaction:
         clock: Clock,
         is_paused: bool,
         max_added: int,
+        pending: int | None,
         max_made_ready: int,
         skipped: Set[int],
         try_again_us: int | None,
@@ -47,6 +49,7 @@ class Transaction:
         self.is_paused = is_paused
         """Whether processing is paused. If so, no orders are claimed."""
         self._max_added = max_added
+        self._pending = pending
         self.max_made_ready = max_made_ready
         self.skipped = skipped
         self._try_again_us = try_again_us
@@ -63,6 +66,11 @@ class Transaction:
     def room(self) -> int:
         """How many more new orders can be stored in this transaction."""
         return max(0, self._max_added - self.change.pending)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there can be Pending orders now, with the changes of all steps so far."""
+        return self._pending is None or self._pending + self.change.pending > 0
 
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
         """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""

@@ -43,6 +43,8 @@ class Transactions:
         self.skipped = SkippedOrders(clock=clock)
         self.pending = 0
         """How many orders were Pending after the latest transaction."""
+        self.is_pending_known = False
+        """Whether `pending` is exact. If not, it counts only the changes of this process."""
         self.is_paused = False
         """Whether processing was paused after the latest transaction."""
         self.inserted = 0
@@ -63,6 +65,7 @@ class Transactions:
                 clock=self._clock,
                 is_paused=self.is_paused,
                 max_added=HIGHEST if max_pending is None else max_pending - self.pending,
+                pending=self.pending if self.is_pending_known else None,
                 max_made_ready=self._max_made_ready,
                 skipped=self.skipped.sequences,
                 try_again_us=self.skipped.next_us,

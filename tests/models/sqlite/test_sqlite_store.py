@@ -133,6 +133,32 @@ def test_the_limit_for_new_orders_does_not_apply_to_stored_orders(store: Shortha
         assert [order.order_id for order in result.orders] == expected
 
 
+def test_an_order_that_an_outcome_makes_ready_is_claimed_before_a_new_order(store: ShorthandStore) -> None:
+    assert store.recover() == 0
+    order = store.insert_and_claim(new_order(1))
+    put_back = FinishAndClaim([Outcome(order.sequence, 1, Status.PENDING)], 1)
+    [_, claimed] = store.write([new_order(2), put_back])
+    assert isinstance(claimed, ClaimedOrders)
+    assert [order.order_id for order in claimed.orders] == [1]
+    assert [order.order_id for order in store.claim()] == [2]
+    assert store.claim() == []
+
+
+def test_pending_orders_of_an_earlier_process_are_claimed_before_new_orders(
+    database: RetryingSqliteDatabase, store: ShorthandStore, clock: Clock
+) -> None:
+    store.insert(new_order(1))
+    for is_recovered in (False, True):
+        again = ShorthandStore(SqliteStore(database, clock=clock))
+        if is_recovered:
+            assert again.recover() == 0
+        [_, claimed] = again.write([new_order(2 + is_recovered), FinishAndClaim([], 1)])
+        assert isinstance(claimed, ClaimedOrders)
+        [order] = claimed.orders
+        assert order.order_id == 1 + is_recovered
+        again.finish(Outcome(order.sequence, 1, Status.COMPLETED))
+
+
 # Statements
 
 
