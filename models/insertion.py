@@ -36,26 +36,6 @@ def with_rejected(
     return [next(rest) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders]
 
 
-def claimed_order(order: NewOrder, sequence: int, created_us: int) -> Order:
-    """The order as it is stored by a commit that also claims it for its first attempt."""
-    return Order(
-        sequence,
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        order.total_amount,
-        order.metadata,
-        Status.PROCESSING,
-        1,
-        1,
-        None,
-        created_us,
-        None,
-        None,
-        order.trace_headers,
-    )
-
-
 def claimed_orders(orders: Iterable[NewOrder], sequences: Iterable[int], created_us: int) -> list[Order]:
     """The orders as they are stored by a commit that also claims them for their first attempts."""
     # One expression, because a call for each order would take as much time again.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from models.insertion import admit, claimed_order, insert_results, with_rejected
+from models.insertion import admit, claimed_orders, insert_results, with_rejected
 from models.postgresql import statements
 from models.postgresql.transaction import Cursor, Transaction, one_row
 from models.wire import decode_numbers, encode_new_orders
@@ -52,9 +52,7 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:
             return results, None
-        claimed = [
-            claimed_order(order, sequence, transaction.wall_us) for order, sequence in zip(orders, new, strict=True)
-        ]
+        claimed = claimed_orders(orders, new, transaction.wall_us)
     else:
         stored = transaction.find(order.order_id for order in orders)
         new_sequences = set(new)
