@@ -1,5 +1,6 @@
 """A connection breaks at any message of a batch: nothing is lost, nothing is done twice, and errors tell the truth."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -7,9 +8,11 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from models.database_address import PostgresqlUrl
 from models.errors import CommitUnknownError, StorageError
 from models.order import Status
-from models.writes import AnyWrite, ClaimedOrders
+from models.postgresql.opening import open_postgresql_store
+from models.writes import AnyWrite, ClaimedOrders, Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.proxied_store import (
     IDS,
@@ -20,8 +23,9 @@ from tests.models.postgresql.proxied_store import (
     plain_results,
     prepare,
 )
-from tests.models.samples import Clock
+from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
+from tests.postgresql.databases import name_of, temporary_database
 from tests.postgresql.proxy import Ending, Proxy, Side
 from tests.postgresql.server import need_postgresql, shared_server
 
@@ -166,3 +170,54 @@ def test_a_commit_that_hangs_in_the_network_is_written_once(proxy: Proxy, expect
     numbers = range(last - 4, last + 1)
     was_cut = [is_written_once(proxy, expected, Side.CLIENT, number, Ending.SILENT) for number in numbers]
     assert any(was_cut)
+
+
+def opens(proxy: Proxy, name: str, side: Side, number: int) -> bool:
+    """Cuts the connection at this message of a start. The start must succeed all the same.
+
+    Returns whether there was such a message.
+    """
+    proxy.cut_at(side, number)
+    open_postgresql_store(PostgresqlUrl(proxy.url(name)), clock=Clock())
+    with opened_store(proxy.url(name), Clock(), deadline_s=DEADLINE_S) as store:
+        was_cut = proxy.was_cut.is_set()
+        proxy.count()
+        assert store.insert(new_order(1)) == [Insertion.ACCEPTED]
+        assert store.totals().orders == store.totals().pending == 1
+    return was_cut
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_a_store_opens_wherever_the_connection_breaks(proxy: Proxy, side: Side) -> None:
+    number = 1
+    while opens(proxy, PostgresqlEngine().name, side, number):
+        number += 1
+    assert number > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_the_tables_are_created_once_wherever_the_connection_breaks(proxy: Proxy, side: Side) -> None:
+    for number in itertools.count(1, step=5):
+        with temporary_database() as url:
+            if not opens(proxy, name_of(url), side, number):
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_a_store_that_stops_keeps_the_totals_wherever_the_connection_breaks(proxy: Proxy, side: Side) -> None:
+    number, was_cut = 0, True
+    while was_cut:
+        number += 1
+        with new_trial(proxy, deadline_s=DEADLINE_S) as trial:
+            trial.store.write(trial.batch)
+            totals = trial.store.totals()
+            proxy.cut_at(side, number)
+            trial.store.disconnect()
+            was_cut = proxy.was_cut.is_set()
+            proxy.count()
+            trial.store.connect()
+            assert trial.store.totals() == totals, (side, number)
+    assert number > 5
