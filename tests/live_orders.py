@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.models.blocks import check_blocks
-from tests.process import ServerProcess, has_values_of, order, wait_until
+from tests.process import ServerProcess, has_values_of, is_on_postgresql, order, wait_until
 
 METRIC_NAMES = {
     "Pending": "pending_orders",
@@ -64,9 +64,23 @@ def wait_until_processed(server: ServerProcess) -> None:
 
 
 @contextlib.contextmanager
-def connect_to(path: Path) -> Iterator[sqlite3.Connection]:
+def connect_to(path: Path) -> Iterator[Any]:
+    """A connection to the database of the server. On PostgreSQL, it is for queries only."""
+    if is_on_postgresql():
+        # Imported only here, because the tests on SQLite do not need psycopg.
+        from tests.postgresql.server_databases import connected_to
+
+        with connected_to(path) as observer:
+            yield observer
+        return
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
+
+
+def check_tables(connection: Any) -> None:
+    """Checks what is true after every commit. On PostgreSQL, `connect_to` does so."""
+    if not is_on_postgresql():
+        check_blocks(connection)
 
 
 def assert_counts(server: ServerProcess, **expected: int) -> None:
@@ -76,10 +90,10 @@ def assert_counts(server: ServerProcess, **expected: int) -> None:
         found = dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY status"))
         totals = connection.execute("SELECT pending, processing, completed, failed, cancelled FROM totals").fetchall()
         [recounted_us] = connection.execute(
-            "SELECT ifnull(sum(processed_us - created_us), 0) FROM orders WHERE status = 'Completed'"
+            "SELECT coalesce(sum(processed_us - created_us), 0) FROM orders WHERE status = 'Completed'"
         ).fetchone()
         [processing_us] = connection.execute("SELECT processing_us FROM totals").fetchone()
-        check_blocks(connection)
+        check_tables(connection)
     assert found == {status: count for status, count in counts.items() if count}
     assert totals == [tuple(counts.values())]
     assert processing_us == recounted_us
@@ -100,4 +114,4 @@ def assert_all_completed(server: ServerProcess, acknowledged: Iterable[int]) -> 
         total = client.ask("GET", "/metrics").body["total_orders"]
     with connect_to(server.database) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone()[0] == total
-        check_blocks(connection)
+        check_tables(connection)

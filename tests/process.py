@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+ENGINE = "ORDERS_TEST_ENGINE"
+"""If this environment variable is `postgresql`, the tests of handlers and of whole servers run on PostgreSQL, except
+those with the mark `sqlite`."""
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
 POLL_INTERVAL_S = 0.005
@@ -48,7 +51,7 @@ class ServerProcess:
     ) -> None:
         self.database = database
         self._process = subprocess.Popen(
-            [*before, sys.executable, "server.py", "--port", "0", "--database", str(database), *flags],
+            [*before, sys.executable, "server.py", "--port", "0", "--database", _address(database), *flags],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stderr=subprocess.PIPE,
@@ -147,6 +150,16 @@ class ServerProcess:
             return client.post(order)
 
 
+def _address(path: Path) -> str:
+    """The value of --database: the file, or the URL of the PostgreSQL database that stands for it."""
+    if not is_on_postgresql():
+        return str(path)
+    # Imported only here, because the tests on SQLite do not need psycopg.
+    from tests.postgresql.server_databases import url_for
+
+    return url_for(path)
+
+
 class Client(http.client.HTTPConnection):
     def __init__(self, port: int) -> None:
         super().__init__("127.0.0.1", port, timeout=DEADLINE_S)
@@ -172,6 +185,11 @@ class Client(http.client.HTTPConnection):
             self.connect()  # before the request, so that this client can be used again if the connection is refused
         self.request(method, path)
         return self.answer()
+
+
+def is_on_postgresql() -> bool:
+    """Whether the tests of handlers and of whole servers run on PostgreSQL."""
+    return os.environ.get(ENGINE) == "postgresql"
 
 
 def with_open_files(soft: int, hard: int) -> list[str]:

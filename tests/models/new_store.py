@@ -1,6 +1,5 @@
 """New stores for tests that do not depend on the kind of database."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +8,7 @@ from models.clock import Clock
 from models.sqlite.store import SqliteStore
 from models.store import Store
 from tests.models.new_database import open_new_database
-
-ENGINE = "ORDERS_TEST_ENGINE"
-"""If this environment variable is `postgresql`, these tests run on PostgreSQL, except those with the mark `sqlite`."""
+from tests.process import is_on_postgresql
 
 
 class NewStore(NamedTuple):
@@ -24,11 +21,6 @@ class NewStore(NamedTuple):
     store: Store
     set_read_only: Callable[[bool], object]
     give_back: Callable[[], object]
-
-
-def is_on_postgresql() -> bool:
-    """Whether these tests run on PostgreSQL."""
-    return os.environ.get(ENGINE) == "postgresql"
 
 
 def open_new_store(path: Path, *, clock: Clock) -> NewStore:

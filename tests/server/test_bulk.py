@@ -183,6 +183,7 @@ def test_a_full_backlog_refuses_only_new_orders(tmp_path: Path) -> None:
         assert server.post(order(1) | {"user_id": 999}).status == 409
 
 
+@pytest.mark.sqlite
 @pytest.mark.slow
 def test_memory_does_not_grow_if_the_client_is_faster_than_the_disk(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
@@ -246,6 +247,7 @@ def test_no_accepted_order_is_lost_if_the_disk_fills_up_during_a_stream(tmp_path
         assert_counts(server, Completed=stream.sent)
 
 
+@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_a_503_and_counts(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
@@ -317,6 +319,7 @@ def test_each_stream_gets_one_response_at_a_stop(tmp_path: Path, number: int) ->
         assert "in flight" not in server.log
 
 
+@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_stream_gets_one_response_at_a_stop_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:

@@ -22,7 +22,7 @@ from tests.power.recovery import DATABASE, Acknowledgements, Finding, Row, check
 from tests.power.steps import SHARED_MEMORY, Step, syncs, without_steps
 from tests.process import ServerProcess, need
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 SEED = 20_250_301
 CUTS = 160

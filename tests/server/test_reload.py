@@ -109,6 +109,7 @@ def test_a_server_without_such_files_goes_on(tmp_path: Path, before: tuple[str, 
         assert server.stop() == 0
 
 
+@pytest.mark.sqlite
 def test_a_sighup_does_not_end_a_stop_early(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
         with closing(sqlite3.connect(server.database, isolation_level=None)) as other:

@@ -31,7 +31,7 @@ from tests.process import (
     with_open_files,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

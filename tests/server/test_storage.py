@@ -15,7 +15,7 @@ from tests.live_orders import assert_all_completed
 from tests.models.damage import change_row, damage_root
 from tests.process import DEADLINE_S, ServerProcess, limit_file_size, need, order, run_server, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 
 def test_orders_are_rejected_while_the_disk_is_full(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outc
 from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi
-from tests.models.new_store import is_on_postgresql
 from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
+from tests.process import is_on_postgresql
 
 FORMATS = pytest.mark.parametrize("media_type", [TEXT, OPEN_METRICS])
 FAMILIES = {

@@ -15,11 +15,15 @@ SELECT count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
     NULL, (SELECT paused FROM meta)
 FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""
 _WRONG_PLACES = """
-SELECT sequence FROM orders FULL JOIN work USING (sequence) FULL JOIN ends USING (sequence)
+SELECT sequence
+FROM public.orders AS orders
+    FULL JOIN public.work AS work USING (sequence)
+    FULL JOIN public.ends AS ends USING (sequence)
 WHERE orders.order_id IS NULL OR (work.sequence IS NULL) = (ends.sequence IS NULL)
     OR work.created_us <> orders.created_us"""
-_WITHOUT_SERVER = "SELECT sequence FROM work WHERE node IS NOT NULL AND node NOT IN (SELECT node FROM nodes)"
-_WITHOUT_TOTALS = "SELECT node FROM nodes WHERE node NOT IN (SELECT node FROM totals)"
+_WITHOUT_SERVER = """
+SELECT sequence FROM public.work WHERE node IS NOT NULL AND node NOT IN (SELECT node FROM public.nodes)"""
+_WITHOUT_TOTALS = "SELECT node FROM public.nodes WHERE node NOT IN (SELECT node FROM public.totals)"
 
 FILL_BLOCKS = """
 INSERT INTO blocks (block, node, first_us, last_us)

@@ -1,0 +1,48 @@
+"""Databases for whole servers, in place of the SQLite files of tests that do not depend on the kind of database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.models.postgresql.tables import check_tables
+from tests.postgresql.databases import connect, drop_database, execute, new_database
+
+_urls: dict[Path, str] = {}
+
+
+def url_for(path: Path) -> str:
+    """The URL of the database that stands for this SQLite file. The first call creates it.
+
+    Deletes the databases that stand for files in other folders, because each test has a folder of its own.
+    """
+    for other in [each for each in _urls if each.parent != path.parent]:
+        drop_database(_urls.pop(other))
+    if path not in _urls:
+        _urls[path] = new_database()
+    return _urls[path]
+
+
+_VIEWS = """
+CREATE SCHEMA IF NOT EXISTS observer;
+CREATE OR REPLACE VIEW observer.orders AS SELECT sequence, order_id, orders.created_us, processed_us, due_us,
+    CASE WHEN work.node IS NOT NULL THEN 'Processing' WHEN work.sequence IS NOT NULL THEN 'Pending'
+        WHEN status = 'c' THEN 'Completed' WHEN status = 'f' THEN 'Failed' ELSE 'Cancelled' END AS status,
+    coalesce(work.attempts, ends.attempts) AS attempts, coalesce(work.error, ends.error) AS error
+FROM public.orders LEFT JOIN public.work USING (sequence) LEFT JOIN public.ends USING (sequence);
+CREATE OR REPLACE VIEW observer.totals AS SELECT sum(pending)::bigint AS pending, sum(processing)::bigint AS processing,
+    sum(completed)::bigint AS completed, sum(failed)::bigint AS failed, sum(cancelled)::bigint AS cancelled,
+    sum(processing_us)::bigint AS processing_us
+FROM public.totals;
+SET search_path = observer"""
+
+
+@contextmanager
+def connected_to(path: Path) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the database that stands for this file, with tables like those of SQLite, for queries only."""
+    with connect(url_for(path)) as connection:
+        execute(connection, _VIEWS)
+        yield connection
+        check_tables(connection)
