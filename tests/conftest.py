@@ -3,7 +3,6 @@
 Also sorts the tests, chooses where their files are, and lets Ctrl-C interrupt them.
 """
 
-import asyncio
 import gc
 import os
 import signal
@@ -18,6 +17,7 @@ from tornado.ioloop import IOLoop
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
 from tests.examples import ALL, FAST
+from tests.io_loops import current, new_io_loop
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
@@ -105,12 +105,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
     """Replaces the fixture `io_loop` of pytest-tornado, which calls deprecated functions of Tornado."""
-    asyncio_loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(asyncio_loop)
-    loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)
-    yield loop
-    asyncio.set_event_loop(None)
-    loop.close(all_fds=True)
+    with new_io_loop() as loop, current(loop):
+        yield loop
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A running API for each test, and a check that nothing unexpected is logged."""
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
+from handlers.metrics.instruments import IntakeOutcome
 from tests.handlers.running_api import RunningApi
+from tests.io_loops import current, new_io_loop
 from tests.models.samples import Clock
 
 StartApi = Callable[..., Awaitable[RunningApi]]
@@ -39,6 +42,39 @@ def failing_storage(log: list[logging.LogRecord]) -> Iterator[None]:
     yield
     assert {record.name for record in log} == {"orders.storage"}
     log.clear()
+
+
+@pytest.fixture(scope="module")
+def io_loop_of_module() -> Iterator[IOLoop]:
+    with new_io_loop() as loop:
+        yield loop
+
+
+@pytest.fixture
+def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
+    """The event loop of the test. Tests with `shared_api` have the loop of this API."""
+    with contextlib.ExitStack() as closed_at_end:
+        if "shared_api" in request.fixturenames:
+            loop = request.getfixturevalue("io_loop_of_module")
+        else:
+            loop = closed_at_end.enter_context(new_io_loop())
+        yield closed_at_end.enter_context(current(loop))
+
+
+@pytest.fixture(scope="module")
+def api_of_module(io_loop_of_module: IOLoop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    api = RunningApi(tmp_path_factory.mktemp("api") / "orders.db", Clock())
+    io_loop_of_module.run_sync(api.open, timeout=10)
+    yield api
+    io_loop_of_module.run_sync(api.close, timeout=10)
+
+
+@pytest.fixture
+def shared_api(api_of_module: RunningApi) -> Iterator[RunningApi]:
+    """An API without orders, which all tests of a module share if they store no orders and change nothing else."""
+    yield api_of_module
+    assert api_of_module.instruments.intake[IntakeOutcome.ACCEPTED] == 0, "use the fixture `api`"
+    assert not api_of_module.in_flight.draining, "use the fixture `api`"
 
 
 @pytest.fixture

@@ -142,10 +142,10 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     ],
 )
 async def test_the_accept_header_selects_the_format(
-    api: RunningApi, method: str, accept: str | None, anywhere: str, for_prometheus: str
+    shared_api: RunningApi, method: str, accept: str | None, anywhere: str, for_prometheus: str
 ) -> None:
     for path, expected in (("/metrics", anywhere), ("/metrics/prometheus", for_prometheus)):
-        answer = await api.request(method, path, headers={} if accept is None else {"Accept": accept})
+        answer = await shared_api.request(method, path, headers={} if accept is None else {"Accept": accept})
         assert (answer.status, answer.headers["Content-Type"], answer.headers["Vary"]) == (200, expected, "Accept")
         if method == "HEAD":
             assert (answer.body, int(answer.headers["Content-Length"]) > 200) == (b"", True)
@@ -157,8 +157,8 @@ async def test_the_accept_header_selects_the_format(
 
 
 @pytest.mark.gen_test
-async def test_several_accept_headers_are_combined(api: RunningApi) -> None:
-    async with api.connection() as connection:
+async def test_several_accept_headers_are_combined(shared_api: RunningApi) -> None:
+    async with shared_api.connection() as connection:
         await connection.send(get_text("/metrics", headers="Accept: application/json;q=0.5\r\nAccept: text/plain\r\n"))
         assert (await connection.answer()).headers["Content-Type"] == TEXT_TYPE
 

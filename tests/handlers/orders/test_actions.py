@@ -114,17 +114,17 @@ async def test_only_one_of_several_concurrent_retries_succeeds(api: RunningApi) 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("action", ["cancel", "retry"])
 @pytest.mark.parametrize("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
-async def test_an_action_on_an_unknown_order_is_a_404(api: RunningApi, action: str, digits: str) -> None:
+async def test_an_action_on_an_unknown_order_is_a_404(shared_api: RunningApi, action: str, digits: str) -> None:
     path = f"/order/{digits}/{action}"
-    problem = assert_is_problem(await api.request("POST", path), 404, "not-found", path)
+    problem = assert_is_problem(await shared_api.request("POST", path), 404, "not-found", path)
     assert problem["detail"] == f"There is no order {digits}."
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/order/1/cancel", "/order/1/retry", "/orders/retry?status=Failed"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_actions_allow_only_post(api: RunningApi, method: str, path: str) -> None:
-    answer = await api.request(method, path, b"" if method in ("PUT", "PATCH") else None)
+async def test_actions_allow_only_post(shared_api: RunningApi, method: str, path: str) -> None:
+    answer = await shared_api.request(method, path, b"" if method in ("PUT", "PATCH") else None)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 

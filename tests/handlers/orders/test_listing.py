@@ -63,8 +63,8 @@ async def follow(api: RunningApi, path: str | None) -> list[list[int]]:
 
 
 @pytest.mark.gen_test
-async def test_without_orders_the_page_is_empty(api: RunningApi) -> None:
-    answer = await api.get("/orders")
+async def test_without_orders_the_page_is_empty(shared_api: RunningApi) -> None:
+    answer = await shared_api.get("/orders")
     assert (answer.body, answer.status) == (b'{"orders":[],"next_cursor":null}', 200)
     assert "Link" not in answer.headers
 
@@ -163,8 +163,8 @@ async def test_each_filter_selects_the_matching_orders(api: RunningApi, query: s
         ("x=1&status=&limit=x&user_id=-1&created_after=1&created_before=1&cursor=1", "all seven"),
     ],
 )
-async def test_invalid_parameters_are_all_reported(api: RunningApi, query: str, wrong: Any) -> None:
-    problem = assert_is_problem(await api.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
+async def test_invalid_parameters_are_all_reported(shared_api: RunningApi, query: str, wrong: Any) -> None:
+    problem = assert_is_problem(await shared_api.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
     if wrong == "all seven":
         wrong = ["x", "status", "user_id", "created_after", "created_before", "limit", "cursor"]
     assert sorted(error["parameter"] for error in problem["errors"]) == sorted(wrong)
@@ -176,8 +176,8 @@ async def test_invalid_parameters_are_all_reported(api: RunningApi, query: str, 
     "cursor",
     ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
 )
-async def test_an_invalid_cursor_is_rejected(api: RunningApi, cursor: str) -> None:
-    problem = assert_is_problem(await api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
+async def test_an_invalid_cursor_is_rejected(shared_api: RunningApi, cursor: str) -> None:
+    problem = assert_is_problem(await shared_api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
     assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
 
 
@@ -202,8 +202,8 @@ async def test_head_is_get_without_the_body(api: RunningApi) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
-async def test_other_methods_are_a_405_with_allow(api: RunningApi, method: str) -> None:
-    answer = await api.request(method, "/orders", b"")
+async def test_other_methods_are_a_405_with_allow(shared_api: RunningApi, method: str) -> None:
+    answer = await shared_api.request(method, "/orders", b"")
     assert_is_problem(answer, 405, "method-not-allowed", "/orders")
     assert answer.headers["Allow"] == "GET, HEAD, POST"
 

@@ -133,10 +133,10 @@ async def test_without_wait_the_order_is_returned_immediately(api: RunningApi) -
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("order_id", ["99", "0", "9" * 30])
-async def test_a_wait_for_an_unknown_order_is_a_404_immediately(api: RunningApi, order_id: str) -> None:
-    answer = await api.get(f"/order/{order_id}?wait=30")
+async def test_a_wait_for_an_unknown_order_is_a_404_immediately(shared_api: RunningApi, order_id: str) -> None:
+    answer = await shared_api.get(f"/order/{order_id}?wait=30")
     assert (answer.status, answer.json["detail"]) == (404, f"There is no order {order_id}.")
-    assert not api.orders.waiting
+    assert not shared_api.orders.waiting
 
 
 @pytest.mark.gen_test

@@ -21,24 +21,24 @@ KEYS = '<meta name="orders-keys" content="{}">'
 
 
 @pytest.mark.gen_test
-async def test_the_page_and_all_files_that_it_links_are_served(api: RunningApi) -> None:
-    page = await api.get("/")
+async def test_the_page_and_all_files_that_it_links_are_served(shared_api: RunningApi) -> None:
+    page = await shared_api.get("/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.body == (FOLDER / PAGE).read_bytes()
     linked = re.findall(r'(?:src|href)="(dashboard/[^"]+)"', page.body.decode())
     assert linked
     for name in linked:
-        assert (name, (await api.get(f"/{name}")).status) == (name, 200)
+        assert (name, (await shared_api.get(f"/{name}")).status) == (name, 200)
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/dashboard/{name}" for name in NAMES)])
 @pytest.mark.gen_test
-async def test_each_file_has_its_type_its_policy_and_an_etag(api: RunningApi, path: str) -> None:
-    first = await api.get(path)
+async def test_each_file_has_its_type_its_policy_and_an_etag(shared_api: RunningApi, path: str) -> None:
+    first = await shared_api.get(path)
     assert first.status == 200
     assert first.headers["Content-Type"] == TYPES.get(Path(path).suffix, "text/html; charset=utf-8")
-    again = await api.get(path, {"If-None-Match": first.headers["ETag"]})
-    head = await api.request("HEAD", path)
+    again = await shared_api.get(path, {"If-None-Match": first.headers["ETag"]})
+    head = await shared_api.request("HEAD", path)
     assert (again.status, again.body, head.status, head.body) == (304, b"", 200, b"")
     assert int(head.headers["Content-Length"]) == len(first.body)
     for answer in (first, again, head):
@@ -46,13 +46,13 @@ async def test_each_file_has_its_type_its_policy_and_an_etag(api: RunningApi, pa
         assert answer.headers["Content-Security-Policy"] == POLICY
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    post = await api.request("POST", path, b"")
+    post = await shared_api.request("POST", path, b"")
     assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.gen_test
-async def test_a_range_is_ignored(api: RunningApi) -> None:
-    answer = await api.get("/dashboard/charts.js", {"Range": "bytes=0-9"})
+async def test_a_range_is_ignored(shared_api: RunningApi) -> None:
+    answer = await shared_api.get("/dashboard/charts.js", {"Range": "bytes=0-9"})
     assert (answer.status, answer.body) == (200, (FOLDER / "charts.js").read_bytes())
 
 
@@ -64,8 +64,8 @@ async def test_a_range_is_ignored(api: RunningApi) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_nothing_else_is_served(api: RunningApi, path: str) -> None:
-    answer = await api.get(path)
+async def test_nothing_else_is_served(shared_api: RunningApi, path: str) -> None:
+    answer = await shared_api.get(path)
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 

@@ -17,18 +17,18 @@ def linked() -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_the_page_loads_only_files_of_this_server(api: RunningApi) -> None:
-    page = await api.get("/docs")
+async def test_the_page_loads_only_files_of_this_server(shared_api: RunningApi) -> None:
+    page = await shared_api.get("/docs")
     assert (page.status, page.headers["Content-Type"], page.body) == (200, "text/html; charset=utf-8", PAGE)
     assert "://" not in (PAGE + SCRIPT).decode()
     assert {name.removeprefix("docs/") for name in linked()} == {*FILES, "openapi.json"}
     for name in linked():
-        assert (name, (await api.get(f"/{name}")).status) == (name, 200)
+        assert (name, (await shared_api.get(f"/{name}")).status) == (name, 200)
 
 
 @pytest.mark.gen_test
-async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(api: RunningApi) -> None:
-    policy = (await api.get("/docs")).headers["Content-Security-Policy"]
+async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(shared_api: RunningApi) -> None:
+    policy = (await shared_api.get("/docs")).headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "script-src" not in policy
     assert re.findall(r"<script(?! src=)|\son\w+=|\sstyle=", PAGE.decode()) == []
@@ -36,14 +36,14 @@ async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(api:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.gen_test
-async def test_a_file_has_its_type_and_an_etag(api: RunningApi, name: str) -> None:
-    first = await api.get(f"/docs/{name}")
+async def test_a_file_has_its_type_and_an_etag(shared_api: RunningApi, name: str) -> None:
+    first = await shared_api.get(f"/docs/{name}")
     assert (first.status, first.headers["Content-Type"]) == (200, FILES[name])
     assert first.headers["X-Content-Type-Options"] == "nosniff"
     assert first.body == ((assets_folder() if name in ASSETS else FOLDER) / name).read_bytes()
-    again = await api.get(f"/docs/{name}", headers={"If-None-Match": first.headers["ETag"], "X-Request-Id": "a"})
+    again = await shared_api.get(f"/docs/{name}", headers={"If-None-Match": first.headers["ETag"], "X-Request-Id": "a"})
     assert (again.status, again.body, again.headers["X-Request-Id"]) == (304, b"", "a")
-    head = await api.request("HEAD", f"/docs/{name}")
+    head = await shared_api.request("HEAD", f"/docs/{name}")
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(first.body)))
 
 
@@ -51,15 +51,15 @@ async def test_a_file_has_its_type_and_an_etag(api: RunningApi, name: str) -> No
     "path", ["/docs/", "/docs/LICENSE", "/docs/swagger-ui.js", "/docs/../server.py", "/docs/%2e%2e/core.py", "/docs/x"]
 )
 @pytest.mark.gen_test
-async def test_nothing_else_is_served(api: RunningApi, path: str) -> None:
-    answer = await api.get(path)
+async def test_nothing_else_is_served(shared_api: RunningApi, path: str) -> None:
+    answer = await shared_api.get(path)
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 
 @pytest.mark.gen_test
-async def test_a_range_is_ignored(api: RunningApi) -> None:
+async def test_a_range_is_ignored(shared_api: RunningApi) -> None:
     for wanted in ("bytes=0-9", "bytes=99999999-", "bytes=-", "lines=1"):
-        answer = await api.get("/docs/swagger-ui.css", headers={"Range": wanted})
+        answer = await shared_api.get("/docs/swagger-ui.css", headers={"Range": wanted})
         assert (wanted, answer.status) == (wanted, 200)
         assert len(answer.body) == int(answer.headers["Content-Length"]) > 100_000
 

@@ -14,8 +14,8 @@ GZIP = {"Accept-Encoding": "gzip"}
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.gen_test
-async def test_a_client_that_accepts_gzip_gets_the_same_content_compressed(api: RunningApi, path: str) -> None:
-    plain, compressed = await api.get(path), await api.get(path, GZIP)
+async def test_a_client_that_accepts_gzip_gets_the_same_content_compressed(shared_api: RunningApi, path: str) -> None:
+    plain, compressed = await shared_api.get(path), await shared_api.get(path, GZIP)
     assert (plain.status, compressed.status) == (200, 200)
     assert "Content-Encoding" not in plain.headers
     assert compressed.headers["Content-Encoding"] == "gzip"
@@ -26,29 +26,30 @@ async def test_a_client_that_accepts_gzip_gets_the_same_content_compressed(api: 
         assert answer.headers["Vary"] == "Accept-Encoding"
         assert answer.headers["Content-Length"] == str(len(answer.body))
         assert answer.headers["Content-Type"] == plain.headers["Content-Type"]
-    head = await api.request("HEAD", path, headers=GZIP)
+    head = await shared_api.request("HEAD", path, headers=GZIP)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == compressed.headers["Content-Length"]
 
 
 @pytest.mark.parametrize("encodings", [{}, GZIP], ids=["plain", "gzip"])
 @pytest.mark.gen_test
-async def test_each_encoding_is_cached_separately(api: RunningApi, encodings: dict[str, str]) -> None:
-    first = await api.get("/docs/swagger-ui.css", encodings)
-    other = await api.get("/docs/swagger-ui.css", {} if encodings else GZIP)
-    again = await api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": first.headers["Etag"]})
+async def test_each_encoding_is_cached_separately(shared_api: RunningApi, encodings: dict[str, str]) -> None:
+    first = await shared_api.get("/docs/swagger-ui.css", encodings)
+    other = await shared_api.get("/docs/swagger-ui.css", {} if encodings else GZIP)
+    again = await shared_api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": first.headers["Etag"]})
     assert (again.status, again.body, again.headers["Etag"]) == (304, b"", first.headers["Etag"])
     assert (again.headers["Vary"], again.headers["Cache-Control"]) == ("Accept-Encoding", "no-cache")
     assert "Content-Encoding" not in again.headers
-    assert (await api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": other.headers["Etag"]})).status == 200
+    changed = await shared_api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": other.headers["Etag"]})
+    assert changed.status == 200
     both = f"{other.headers['Etag']}, {first.headers['Etag']}"
-    assert (await api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": both})).status == 304
+    assert (await shared_api.get("/docs/swagger-ui.css", encodings | {"If-None-Match": both})).status == 304
 
 
 @pytest.mark.gen_test
-async def test_a_connection_can_be_used_again_after_a_long_response(api: RunningApi) -> None:
+async def test_a_connection_can_be_used_again_after_a_long_response(shared_api: RunningApi) -> None:
     request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n%s\r\n"
-    async with api.connection() as connection:
+    async with shared_api.connection() as connection:
         await connection.send(request % b"" + request % b"Accept-Encoding: gzip\r\n" + request % b"")
         answers = [await connection.answer() for _ in range(3)]
     assert answers[0].body == gzip.decompress(answers[1].body) == answers[2].body

@@ -34,13 +34,13 @@ SERVED_BY_TORNADO = {"TE": "trailers"}
     ],
     ids=lambda value: repr(value)[:20],
 )
-async def test_a_body_that_is_not_json_is_a_400(api: RunningApi, body: bytes, detail: str) -> None:
-    assert assert_is_problem(await api.post(body), 400, "not-json")["detail"] == detail
+async def test_a_body_that_is_not_json_is_a_400(shared_api: RunningApi, body: bytes, detail: str) -> None:
+    assert assert_is_problem(await shared_api.post(body), 400, "not-json")["detail"] == detail
 
 
 @pytest.mark.gen_test
-async def test_an_invalid_order_is_a_422_with_all_errors(api: RunningApi) -> None:
-    answer = await api.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
+async def test_an_invalid_order_is_a_422_with_all_errors(shared_api: RunningApi) -> None:
+    answer = await shared_api.post(order_text(order_id="0", item_ids="[1, true]", user_id=None, x="1"))
     problem = assert_is_problem(answer, 422, "invalid-order")
     assert sorted(problem["errors"], key=lambda error: error["pointer"]) == [
         {"pointer": "#/item_ids/1", "detail": f"must be an integer from 1 to {MAX_ID}"},
@@ -52,8 +52,8 @@ async def test_an_invalid_order_is_a_422_with_all_errors(api: RunningApi) -> Non
 
 
 @pytest.mark.gen_test
-async def test_at_most_100_errors_of_an_order_are_listed_and_all_are_counted(api: RunningApi) -> None:
-    answer = await api.post(order_text(**{f"k{number}": "1" for number in range(4_000)}))
+async def test_at_most_100_errors_of_an_order_are_listed_and_all_are_counted(shared_api: RunningApi) -> None:
+    answer = await shared_api.post(order_text(**{f"k{number}": "1" for number in range(4_000)}))
     problem = assert_is_problem(answer, 422, "invalid-order")
     assert (len(problem["errors"]), problem["errors_total"]) == (100, 4_000)
     assert problem["detail"].endswith("; and 3997 more")
@@ -61,26 +61,26 @@ async def test_at_most_100_errors_of_an_order_are_listed_and_all_are_counted(api
 
 
 @pytest.mark.gen_test
-async def test_at_most_100_invalid_parameters_are_listed_and_all_are_counted(api: RunningApi) -> None:
+async def test_at_most_100_invalid_parameters_are_listed_and_all_are_counted(shared_api: RunningApi) -> None:
     query = "&".join(f"k{number}=1" for number in range(300))
     for method, path in (("GET", "/orders"), ("POST", "/orders/retry")):
-        answer = await api.request(method, f"{path}?status=Failed&{query}", b"" if method == "POST" else None)
+        answer = await shared_api.request(method, f"{path}?status=Failed&{query}", b"" if method == "POST" else None)
         problem = assert_is_problem(answer, 422, "invalid-parameter", path)
         assert (len(problem["errors"]), problem["errors_total"]) == (100, 300)
 
 
 @pytest.mark.gen_test
-async def test_half_a_surrogate_pair_is_a_422(api: RunningApi) -> None:
-    answer = await api.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
+async def test_half_a_surrogate_pair_is_a_422(shared_api: RunningApi) -> None:
+    answer = await shared_api.post(order_text(**{"\\ud800": '"\\udfff"', "metadata": '{"a": "\\ud800"}'}))
     assert_is_problem(answer, 422, "invalid-order")
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_an_unknown_path_is_a_404(api: RunningApi, method: str, path: str) -> None:
+async def test_an_unknown_path_is_a_404(shared_api: RunningApi, method: str, path: str) -> None:
     body = b"{}" if method == "POST" else None
-    answer = await api.request(method, path, body)
+    answer = await shared_api.request(method, path, body)
     problem = assert_is_problem(answer, 404, "not-found", path)
     assert problem["detail"] == f"There is nothing at {path}."
 
@@ -98,11 +98,11 @@ async def test_an_unknown_path_is_a_404(api: RunningApi, method: str, path: str)
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_a_method_that_a_path_does_not_allow_is_a_405_with_allow(
-    api: RunningApi, method: str, path: str, allowed: str
+    shared_api: RunningApi, method: str, path: str, allowed: str
 ) -> None:
     if method in allowed:
         return
-    answer = await api.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
+    answer = await shared_api.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
     assert_is_problem(answer, 405, "method-not-allowed", path)
     assert set(answer.headers["Allow"].split(", ")) == set(allowed.split(", "))
 
@@ -116,8 +116,8 @@ async def test_a_method_that_a_path_does_not_allow_is_a_405_with_allow(
         ("/order/1", {"GET", "HEAD"}),
     ],
 )
-async def test_an_unknown_method_is_a_405_with_allow(api: RunningApi, path: str, allowed: set[str]) -> None:
-    async with api.connection() as connection:
+async def test_an_unknown_method_is_a_405_with_allow(shared_api: RunningApi, path: str, allowed: set[str]) -> None:
+    async with shared_api.connection() as connection:
         await connection.send(get_text(path, method="BREW"))
         answer = await connection.answer()
     assert_is_problem(answer, 405, "method-not-allowed", path)
@@ -140,10 +140,10 @@ async def test_an_unknown_method_is_a_405_with_allow(api: RunningApi, path: str,
         ";application/json",
     ],
 )
-async def test_another_content_type_is_a_415(api: RunningApi, content_type: str | None) -> None:
-    answer = await api.post(order_text(), {"Content-Type": content_type} if content_type else {})
+async def test_another_content_type_is_a_415(shared_api: RunningApi, content_type: str | None) -> None:
+    answer = await shared_api.post(order_text(), {"Content-Type": content_type} if content_type else {})
     assert_is_problem(answer, 415, "unsupported-media-type")
-    assert (await api.get("/order/12345")).status == 404
+    assert (await shared_api.get("/order/12345")).status == 404
 
 
 @pytest.mark.gen_test
@@ -278,15 +278,15 @@ async def test_a_shared_error_is_logged_once_for_each_request(
         ("POST", "/nowhere", 404, "not-found"),
     ],
 )
-async def test_a_form_is_not_parsed(api: RunningApi, method: str, path: str, status: int, slug: str) -> None:
-    answer = await api.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
+async def test_a_form_is_not_parsed(shared_api: RunningApi, method: str, path: str, status: int, slug: str) -> None:
+    answer = await shared_api.request(method, path, b"no form", {"Content-Type": "multipart/form-data"})
     assert_is_problem(answer, status, slug, path)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("method", ["BREW", "TRACE", "get"])
-async def test_an_unknown_method_on_an_unknown_path_is_a_404(api: RunningApi, method: str) -> None:
-    async with api.connection() as connection:
+async def test_an_unknown_method_on_an_unknown_path_is_a_404(shared_api: RunningApi, method: str) -> None:
+    async with shared_api.connection() as connection:
         await connection.send(get_text("/nowhere", method=method))
         answer = await connection.answer()
     assert_is_problem(answer, 404, "not-found", "/nowhere")
