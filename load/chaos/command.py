@@ -43,11 +43,11 @@ FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
+MAX_ATTEMPTS = "1000"  # So many that no order fails because of faults alone.
 WEBHOOK_FLAGS = (
-    *("--max-attempts", "1000", "--drain-timeout", "2"),
+    *("--processor", WEBHOOK, "--max-attempts", MAX_ATTEMPTS, "--drain-timeout", "2"),
     *("--webhook-secret", SECRET, "--webhook-connections", str(WEBHOOKS_AT_ONCE)),
 )
-"""The flags of the server that delivers webhooks. With 1,000 attempts, no order fails because of faults alone."""
 CONTROLLED = ("-m", "load.chaos.controlled")
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
@@ -64,6 +64,7 @@ class ChaosRun:
     seed: int
     folder: Path
     server: Sequence[str]
+    function: str | None = None
 
     def __post_init__(self) -> None:
         self._duration_s = sum(fault.pause_s for fault in self.plan)
@@ -79,11 +80,14 @@ class ChaosRun:
         )
         self._receiver = Receiver(checker, findings=findings[WEBHOOK])
         # The access log fills the pipe of a server whose standard error is not read.
-        flags = {RECORD: ("--access-log",), WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url)}
+        flags = {
+            RECORD: ("--access-log", "--processor", self.function or RECORD, "--max-attempts", MAX_ATTEMPTS),
+            WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url),
+        }
         self._targets = {
             name: TargetServer(
                 findings=findings[name],
-                command=[*CONTROLLED, str(controls[name].path), *self.server, "--processor", name, *flags[name]],
+                command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
                 controls=controls[name],
                 folder=self.folder / name,
                 seed=self.seed,
@@ -217,7 +221,14 @@ class Chaos(Command):
         with new_folder(flags.folder, prefix="load-chaos-", is_wanted=lambda: self._is_wrong) as folder:
             load = f"seed {flags.seed}: {flags.faults} faults, at least {flags.orders:,} orders"
             print_line(f"{load}, databases in {flags.folder / folder.name}")
-            run = ChaosRun(plan=self._plan, orders=flags.orders, seed=flags.seed, folder=folder, server=self._server)
+            run = ChaosRun(
+                plan=self._plan,
+                orders=flags.orders,
+                seed=flags.seed,
+                folder=folder,
+                server=self._server,
+                function=flags.function,
+            )
             outcome = self._outcome = run.outcome
             try:
                 run_to_end(run.run())
@@ -253,6 +264,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=whole_number(MOST_ORDERS),
         default=ORDERS,
         help="continue until at least this many orders are acknowledged (%(default)s)",
+    )
+    parser.add_argument(
+        "--function",
+        metavar="MODULE:NAME",
+        help="the server that only records orders calls this function instead; it must complete each order",
     )
     parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()

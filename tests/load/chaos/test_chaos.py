@@ -137,6 +137,16 @@ def test_a_server_with_forged_webhooks_is_found(tmp_path: Path, capsys: pytest.C
     assert not any(line.startswith("record: ") for line in lines)
 
 
+def test_a_function_can_process_the_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = tmp_path / "calls"
+    module = f"def fulfil(order):\n    with open({str(calls)!r}, 'a') as calls:\n        calls.write('called\\n')\n"
+    (tmp_path / "fulfil.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flags = ["--faults", "2", "--orders", "50", "--folder", str(tmp_path), "--function", "fulfil:fulfil"]
+    assert main(flags) == 0
+    assert len(calls.read_text().splitlines()) >= 1
+
+
 def test_the_folder_may_be_a_relative_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
