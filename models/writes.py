@@ -116,6 +116,7 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
 
     If the same transaction stores new orders, claims these instead, as far as no other order is ready and there are at
     most `new_limit` of them. None stands for `limit`. To claim new orders takes less time than to claim stored orders.
+    A transaction that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
     """
 
     outcomes: Sequence[Outcome]

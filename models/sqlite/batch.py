@@ -39,7 +39,9 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
         batch.set_insert_results(insertions)
     claims = []
     for write in finishes:
-        claims.append(claimed or (claim(transaction, write.limit) if write.limit else ClaimedOrders([])))
+        # A batch that stores many orders also claims many, so that the backlog does not grow.
+        limit = write.most if len(orders) > write.limit else write.limit
+        claims.append(claimed or (claim(transaction, limit) if write.limit else ClaimedOrders([])))
         claimed = None
     batch.set_results(FinishAndClaim, claims)
     return batch.results

@@ -126,8 +126,8 @@ def test_only_a_write_that_reached_the_disk_makes_the_store_writable_again(
     assert store.is_up(Work.WRITES)
 
 
-def test_the_limit_for_new_orders_does_not_apply_to_stored_orders(store: ShorthandStore) -> None:
-    for order_ids, expected in (((1, 2), [1, 2]), ((3, 4, 5), [3]), ((6, 7), [4]), ((), [5])):
+def test_the_limit_for_new_orders_applies_to_stored_orders_if_the_write_stores_many(store: ShorthandStore) -> None:
+    for order_ids, expected in (((1, 2), [1, 2]), ((3, 4, 5), [3, 4]), ((6,), [5]), ((), [6])):
         result = store.write([*map(new_order, order_ids), FinishAndClaim([], 1, new_limit=2)])[-1]
         assert isinstance(result, ClaimedOrders)
         assert [order.order_id for order in result.orders] == expected
