@@ -59,7 +59,7 @@ class Run:
     _started_ns: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.result = Result(orders=len(self.source))
+        self.result = Result(orders=len(self.source), warm_up_s=self.settings.warm_up_s)
 
     async def complete(self) -> Result:
         """Perform the run and return its result, even if cancelled. Raises Unreachable before any order is sent."""
@@ -109,7 +109,7 @@ class Run:
         count = settings.connections_for(len(source))
         connections: Connections
         if settings.rate:
-            result.delays = SendDelays()
+            result.delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
             connections = open_loop = OpenLoop(
                 address, limit=count, timeouts=self.timeouts, delays=result.delays, clock_ns=self.clock_ns
             )
@@ -143,7 +143,7 @@ class Run:
         result.sending_s = last_answer_s if result.tally.acknowledged else ended_s
         if settings.rate:
             orders, sent = len(self.source), result.tally.sent
-            due_s = settings.duration_s or orders / settings.rate
+            due_s = settings.warm_up_s + settings.duration_s if settings.duration_s else orders / settings.rate
             if sent < orders:
                 due_s = max(sent / settings.rate, min(due_s, ended_s))
             result.sending_s = max(result.sending_s, due_s)

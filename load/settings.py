@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from load.cli.flags import HIGHEST, CommandParser, named_file, rate, seconds, whole_number, writable_file
+from load.cli.flags import HIGHEST, CommandParser, named_file, rate, seconds, seconds_or_0, whole_number, writable_file
 from load.http.address import EXAMPLE, ServerUrl
 
 KEY_VARIABLE = "ORDERS_KEY"  # The environment variable with the API key.
@@ -59,6 +59,7 @@ class Settings:
     bulk: int | None = None
     rate: float | None = None
     duration_s: float | None = None
+    warm_up_s: float = 0.0
     replay: Path | None = None
     first_id: int | None = None
     api_key: str = field(default="", repr=False)
@@ -116,7 +117,7 @@ def _orders(flags: argparse.Namespace) -> int:
         return HIGHEST
     if flags.duration_s:
         # Counts the orders that are due before the end. Rounded first: a floating-point error must not add an order.
-        due: float = flags.rate * flags.duration_s
+        due: float = flags.rate * (flags.warm_up_s + flags.duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
 
@@ -157,6 +158,8 @@ def _new_parser() -> CommandParser:
     )
     add("--rate", "R", rate(MOST_PER_SECOND), per_second)
     add("--duration", "S", seconds, "how long to send at that rate (10 seconds, unless --orders or --replay is given)")
+    warm_up = "do not measure requests that are due in the first S seconds; --duration begins after them (0)"
+    add("--warm-up", "S", seconds_or_0, warm_up)
     group = parser.add_argument_group("where it is sent, and where the result is written")
     own_server = "start a server with a temporary database, load it, and remove both at the end"
     group.add_argument("--own-server", action="store_true", help=own_server)
@@ -166,6 +169,7 @@ def _new_parser() -> CommandParser:
     to_json = "also write the result to this file; - is standard output, and the table then goes to standard error"
     add("--json", "FILE", writable_file, to_json)
     add("--report", "FILE", named_file, "write a page with charts to this HTML file")
+    parser.set_defaults(warm_up_s=0.0)
     return parser
 
 

@@ -87,6 +87,7 @@ def rate(highest: int) -> Callable[[str], float]:
 
 
 seconds = number("number of seconds", f"more than 0 and at most {DAY_S:.0f} seconds", SMALLEST, DAY_S)
+seconds_or_0 = number("number of seconds", f"between 0 and {DAY_S:.0f} seconds", 0, DAY_S)
 
 
 def writable_file(text: str) -> Path:

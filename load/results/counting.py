@@ -75,6 +75,15 @@ class Recording:
         self.sending_latencies_ns.append(timing.from_sending_ns)
         self.orders.append(orders)
 
+    def due_from(self, first_ns: int) -> "Recording":
+        """Return a recording of the responses whose requests were due at least `first_ns` after the start."""
+        later = Recording()
+        timings = map(RequestTiming, self.answered_ns, self.latencies_ns, self.sending_latencies_ns)
+        for timing, orders in zip(timings, self.orders, strict=True):
+            if timing.answered_ns - timing.from_due_ns >= first_ns:
+                later.add(timing, orders=orders)
+        return later
+
 
 def interval_for(length_ns: int) -> int:
     """Return the shortest of 1, 2, 5, 10, ... ms that gives at most 200 intervals in `length_ns`, in nanoseconds."""

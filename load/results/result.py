@@ -77,6 +77,7 @@ class Result:
     """
 
     orders: int
+    warm_up_s: float = 0.0
     phase: str = "connecting"
     started_ns: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -92,18 +93,29 @@ class Result:
     interrupted: bool = False
 
     @cached_property
+    def counted(self) -> Recording:
+        """The responses to requests that were due after the warm-up. Cached, so read it after the last response."""
+        return self.recording.due_from(int(self.warm_up_s * 1e9)) if self.warm_up_s else self.recording
+
+    @cached_property
     def latencies(self) -> Distribution:
-        """The latencies of all responses. Cached, so read it after the last response."""
-        return Distribution(self.recording.latencies_ns)
+        return Distribution(self.counted.latencies_ns)
 
     @cached_property
     def sending_latencies(self) -> Distribution:
         """Latencies without the wait for a free connection; empty except in an open loop."""
-        return Distribution(self.recording.sending_latencies_ns if self.delays else ())
+        return Distribution(self.counted.sending_latencies_ns if self.delays else ())
+
+    def after_warm_up(self, time_s: float | None) -> float | None:
+        """Return `time_s` minus the warm-up. Return None if `time_s` is None, or if `counted` has no responses."""
+        if time_s is None or (self.warm_up_s and not self.counted):
+            return None
+        return time_s - self.warm_up_s
 
     @property
     def orders_per_second(self) -> float | None:
-        return sum(self.recording.orders) / self.sending_s if self.sending_s else None
+        elapsed_s = self.after_warm_up(self.sending_s)
+        return sum(self.counted.orders) / elapsed_s if elapsed_s else None
 
     @property
     def was_busy(self) -> bool:
@@ -126,7 +138,7 @@ class Result:
         not matter if the server stalls for a second. The result is False for fewer than 100 requests, for up to 5 late
         requests, and if the server stopped responding.
         """
-        if self.delays is None or self.stopped_s is not None or not self.recording:
+        if self.delays is None or self.stopped_s is not None or not self.counted:
             return False
         count, late = len(self.delays.late_ns), self.delays.later_than(self.late_limit_s * 1e9)
         return count >= FEWEST_REQUESTS and late > max(FEW_LATE_REQUESTS, LATE_SHARE_OF_REQUESTS * count)

@@ -60,14 +60,14 @@ def _times(result: Result) -> list[Row]:
     latencies = [result.latencies] if result.delays is None else [result.latencies, result.sending_latencies]
     per_second = result.orders_per_second
     return [
-        ("elapsed", _with_unit(result.sending_s, "s")),
+        ("elapsed", _with_unit(result.after_warm_up(result.sending_s), "s")),
         ("orders/s", "-" if per_second is None else f"{per_second:,.0f}"),
         *([] if result.delays is None else [("", "from due", "from sending")]),
         *(
             (f"latency {name}", *(_with_unit(one.percentile_ms(percentile), "ms") for one in latencies))
             for name, percentile in PERCENTILES.items()
         ),
-        ("all processed after", _with_unit(result.waited_s, "s")),
+        ("all processed after", _with_unit(result.after_warm_up(result.waited_s), "s")),
     ]
 
 
@@ -106,6 +106,8 @@ def _order_notes(result: Result, settings: Settings) -> Iterator[str]:
     if tally.duplicates and not settings.first_id and not settings.replay:
         were = "was" if tally.duplicates == 1 else "were"
         yield f"{_number_of_orders(tally.duplicates)} {were} there already: another run uses the same ids."
+    if result.recording and not result.counted:
+        yield f"All requests were in the warm-up of {result.warm_up_s:g} s, so nothing was measured: send for longer."
 
 
 def _limit(result: Result, settings: Settings) -> str:
@@ -160,6 +162,7 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "bulk": settings.bulk,
         "rate_per_second": settings.rate,
         "duration_s": settings.duration_s,
+        "warm_up_s": settings.warm_up_s,
         "started": datetime.fromtimestamp(result.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "orders": result.orders,
         "sent": tally.sent,
@@ -172,11 +175,11 @@ def to_json(result: Result, settings: Settings) -> dict[str, Any]:
         "wrong_202": tally.wrong_202.total(),
         "wrong_202_by_reason": dict(tally.wrong_202.most_common()),
         "not_sent": result.orders - tally.sent,
-        "elapsed_s": result.sending_s,
+        "elapsed_s": result.after_warm_up(result.sending_s),
         "orders_per_second": result.orders_per_second,
         **_percentiles("latency", result.latencies),
         **_percentiles("sending_latency", result.sending_latencies),
-        "all_processed_after_s": result.waited_s,
+        "all_processed_after_s": result.after_warm_up(result.waited_s),
         "generator_cpu_share": result.cpu_share,
         "generator_late_p99_ms": Distribution(result.delays.late_ns if result.delays else ()).percentile_ms(99),
         "generator_was_the_limit": result.generator_was_the_limit,

@@ -24,6 +24,7 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
         "bulk": None,
         "rate_per_second": None,
         "duration_s": None,
+        "warm_up_s": 0,
         "started": "2026-11-23T01:06:05.123456+00:00",
         "orders": 50_000,
         "sent": 50_000,

@@ -159,7 +159,7 @@ def test_the_json_file_has_the_settings_and_the_timeline(load: Load, shop: Shop)
     shop.waiting = [0, 8, 3, 0]
     result = load("--orders", "50", "--batch", "10").json
     assert (result["mode"], result["batch"], result["bulk"], result["rate_per_second"]) == ("batches", 10, None, None)
-    assert (result["duration_s"], result["generator_late_p99_ms"]) == (None, None)
+    assert (result["duration_s"], result["warm_up_s"], result["generator_late_p99_ms"]) == (None, 0, None)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", result["started"])
     assert "file_system" not in result["machine"]
     assert {"cpus", "python", "platform"} <= result["machine"].keys()

@@ -69,7 +69,7 @@ def report_of(done: subprocess.CompletedProcess[str]) -> Any:
 @pytest.mark.parametrize(
     ("flags", "orders"),
     [
-        (["--rate", "1000", "--duration", "0.5"], 500),
+        (["--rate", "1000", "--duration", "0.5", "--warm-up", "0.1"], 600),
         (["--bulk", "1000", "--orders", "5500"], 5_500),
         (["--bulk", "100", "--rate", "5000", "--duration", "0.5"], 2_500),
     ],

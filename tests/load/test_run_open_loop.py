@@ -102,3 +102,29 @@ def test_a_server_that_answers_nothing_ends_the_open_loop(load: Load, shop: Shop
     assert outcome.json["errors_by_reason"] == {"no answer within 0.3 s": outcome.json["sent"]}
     assert outcome.json["not_sent"] > 500
     assert "The server did not answer; 5" in outcome.out
+
+
+def test_orders_of_the_warm_up_are_sent_and_read_back_and_not_measured(load: Load, shop: Shop) -> None:
+    outcome = load("--rate", "200", "--duration", "0.1", "--warm-up", "0.1", timeouts=Timeouts())
+    result = outcome.json
+    assert (result["accepted"], result["read_back"]["read"], result["warm_up_s"]) == (40, 40, 0.1)
+    assert result["elapsed_s"] > 0.09
+    assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(20, abs=1)
+    assert sum(result["timeline"]["orders_per_second"]) * result["timeline"]["interval_s"] == pytest.approx(40)
+
+
+@pytest.mark.slow
+def test_the_warm_up_of_a_closed_loop_counts_when_requests_were_sent(load: Load, shop: Shop) -> None:
+    shop.faults[3] = Fault.STALL
+    shop.stall_s = 0.6
+    result = load("--orders", "20", "--concurrency", "1", "--warm-up", "0.5", timeouts=Timeouts()).json
+    assert result["orders_per_second"] * result["elapsed_s"] == pytest.approx(17)
+
+
+def test_a_note_says_that_everything_fell_into_the_warm_up(load: Load) -> None:
+    outcome = load("--orders", "10", "--warm-up", "60")
+    assert outcome.status == 0
+    assert "All requests were in the warm-up of 60 s, so nothing was measured: send for longer.\n" in outcome.out
+    assert "none lost" in outcome.out
+    figures = ("elapsed_s", "orders_per_second", "latency_p50_ms", "all_processed_after_s")
+    assert [outcome.json[name] for name in figures] == [None] * 4

@@ -189,6 +189,15 @@ def test_the_open_loop_shows_latencies_from_due_and_from_sending_side_by_side() 
     assert "sending_latency" not in page_of(results.closed_loop()).split('id="data"')[0]
 
 
+def test_the_page_says_that_the_warm_up_does_not_count() -> None:
+    page = page_of(results.open_loop_with_a_stall(warm_up_s=2.5))
+    assert "Counted from the end of the warm-up." in page
+    assert '<p class="note">from the end of the warm-up</p>' in page
+    assert page.count("The first 2.5 s are the warm-up, which does not count.") == 2
+    assert "<code>--warm-up</code></dt><dd>2.5</dd>" in page
+    assert "warm-up" not in page_of(results.open_loop_with_a_stall())
+
+
 def test_an_unknown_number_is_a_dash() -> None:
     page = page_of(results.interrupted())
     assert '<span class="unknown" data-field="all_processed_after_s">–</span>' in page  # noqa: RUF001 - the dash that the page shows

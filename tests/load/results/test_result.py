@@ -98,3 +98,13 @@ def test_a_server_that_stopped_answering_has_no_other_note() -> None:
     assert "The server stopped answering 2.0 s after the start; 900 orders were not sent.\n" in said
     assert "did not keep up" not in said
     assert "the limit" not in said
+
+
+def test_what_was_due_in_the_warm_up_is_not_counted() -> None:
+    result = Result(
+        orders=40, warm_up_s=1.0, recording=recording_of((900, 100), (1100, 200), (1500, 100), (2000, 300), orders=10)
+    )
+    result.sending_s = 2.0
+    assert (sum(result.counted.orders), result.after_warm_up(2.0), result.orders_per_second) == (20, 1.0, 20.0)
+    assert [result.latencies.percentile_ms(one) for one in (50, 100)] == [100, 300]
+    assert "All requests were in the warm-up" not in _said(result)
