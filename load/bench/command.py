@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from shutil import which
 
-from load.bench import size_trials, trials
+from load.bench import background_trials, size_trials, trials
 from load.bench.measurement import Meter
 from load.bench.reference_servers import RECEIVER, SLOW_RECEIVER
 from load.bench.stall_trial import stalls
@@ -60,8 +60,13 @@ PLANS = {
     "crowd": Plan("1,000 clients at once", trials.crowd),
     "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
     "stream": Plan("POST /orders as a stream, against SQLite alone", stream, (RECORDED,)),
+    "readers": Plan(
+        "POST /order while 100 clients read all events, against none", background_trials.readers, ("twin", "ours")
+    ),
     "slow-clients": Plan(
-        "GET /order/{id} at 500/s, among 500 clients that send requests slowly", trials.among_slow_clients, ("ours",)
+        "GET /order/{id} at 500/s, among 500 clients that send requests slowly",
+        background_trials.among_slow_clients,
+        ("ours",),
     ),
     "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
     "generator": Plan(

@@ -10,14 +10,13 @@ import asyncio
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import count, islice
+from itertools import islice
 
 import urllib3
 
 from load.bench import workloads, wrk
 from load.bench.measurement import CLIENTS, Measurement
 from load.bench.size_trials import store_pending
-from load.bench.slow_clients import slow_clients
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.cli.errors import CommandError
 from load.http.connection import send_once
@@ -25,9 +24,6 @@ from load.readback import Metrics
 from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0
-SLOW_COUNT = 500
-SLOW_FOR_S = 10.0  # The server must allow a client at least this time for the headers of a request.
-MAX_LATE_MS = 2.0  # Timers are accurate to a millisecond.
 THREADS = 8
 WARM_UP = 0.25  # As a share of the window's time.
 CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
@@ -107,29 +103,6 @@ async def steady(trial: Trial) -> list[Row]:
     # A latency counts from when a request is due, so it includes the client's own delay.
     row = Row(name=workloads.STEADY, unit=" ms", at_most=10.0, aim=5.0)
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
-
-
-async def among_slow_clients(trial: Trial) -> list[Row]:
-    """Compare GET /order/{id} at a fixed rate with and without 500 clients that send one header line a second."""
-    row = Row(name="p99 of GET /order/{id} at 500/s, open loop, with 500 slow clients, against none", at_most=1.5)
-    trial = await workloads.store_orders(trial, row)
-    for number in range(1, trial.runs + 1):
-        # Both measurements read the same orders.
-        alone = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-        log = trial.folder / f"slow-clients-{number}.log"
-        # Starting the clients blocks this event loop, on which nothing else runs.
-        with slow_clients(trial.ours.address.url, count=SLOW_COUNT, log=log):
-            loaded = await workloads.get_at_rate(trial, trial.ours._replace(seeds=count(number)))
-        disconnected = int(log.read_text().split()[-1])
-        trial.check(row, alone, loaded)
-        if disconnected * SLOW_FOR_S > SLOW_COUNT * trial.seconds:
-            row.invalid["the server closed the slow clients' connections too soon for them to be slow"] += 1
-        if alone.late_p99_ms > MAX_LATE_MS:
-            # Both latencies include the client's own delay, so a long delay makes their ratio meaningless.
-            row.invalid[f"the client itself was more than {MAX_LATE_MS:g} ms late with 1 % of its requests"] += 1
-        trial.add_run(row, number, P99, {"alone": alone, "among_slow": loaded}, value=Value.TIME)
-        row.runs[-1]["slow_clients_cut_off"] = disconnected
-    return [row]
 
 
 async def generator(trial: Trial) -> list[Row]:

@@ -155,7 +155,7 @@ class TrialServers:
         """Return the server with this name, not started yet. Raises the errors of `fill`.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
-        our server on a new database with 10,000 orders. `function` and
+        our server on a new database with 10,000 orders, `twin` on a new database without orders. `function` and
         `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
         started before. `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the
         server in the checkout. `bare` and the receivers are reference servers.

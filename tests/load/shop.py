@@ -13,6 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.tcpserver import TCPServer
 
+from tests.load.event_streams import EventStreams
 from tests.load.steps import Steps
 from tests.process import DEADLINE_S
 
@@ -61,6 +62,8 @@ class Shop:
         self.single_bytes = False  # Whether the shop sends its responses byte by byte.
         self.closes = False  # Whether the shop closes the connection after each response.
         self.has_metrics = True
+        self.has_events = True
+        self.events = EventStreams()
         self.bodies: list[bytes] = []
         self.steps = Steps()
         self.connections = 0
@@ -97,6 +100,10 @@ class Shop:
         """Answer orders that were held. Called from another thread."""
         for order_id in order_ids:
             self._loop.call_soon_threadsafe(lambda held: self._released[held].set(), order_id)
+
+    def end_events(self) -> None:
+        """End every stream of events. Called from another thread."""
+        self._loop.call_soon_threadsafe(self.events.end)
 
     def come_back(self) -> None:
         """After a VANISH, listen on the port again. Called from another thread."""
@@ -165,7 +172,9 @@ class Shop:
             stream.close()
 
     async def _give(self, stream: IOStream, path: str) -> None:
-        if path == "/metrics":
+        if path == "/orders/events" and self.has_events:
+            await self.events.serve(stream)
+        elif path == "/metrics":
             if self.holds_metrics:
                 await self._released[0].wait()
             await self._answer(stream, *self._metrics())
@@ -238,6 +247,7 @@ class Shop:
             self.steps.note("gone", order_id)
         named = order_id + 1 if fault is Fault.NAME_ANOTHER else order_id
         self.steps.note("answered", order_id)
+        await self.events.tell(order_id)
         message = b'{"message": "Order processing initiated successfully", "order_id": "%d"}' % named
         message = message if self.answer_to_one is None else self.answer_to_one
         await self._answer(stream, 202, message, b"Location: /order/%d\r\n" % named + replayed)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from handlers.transport.http_server import TIMEOUTS
-from load.bench.slow_clients import SlowClients
+from load.bench.background_clients import SlowClients
 from load.http.address import Address, ServerUrl
 from tests.fuzz import Fuzzer
 from tests.process import ServerProcess, order, wait_until

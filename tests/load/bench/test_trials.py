@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from load.bench.background_trials import among_slow_clients, readers
 from load.bench.trial import CLIENT_WAS_THE_LIMIT, Trial
-from load.bench.trials import among_slow_clients, crowd, steady
+from load.bench.trials import crowd, steady
 from load.bench.workloads import AT_ONCE, post_arrays, settled
 from load.cli.errors import CommandError
 from tests.load.bench.shop_trial import shop_trial
@@ -38,6 +39,26 @@ async def test_a_server_without_metrics_ends_the_trial(shop: Shop) -> None:
     trial = await _trial(shop)
     with pytest.raises(CommandError, match="orders were not processed after the load"):
         await settled(post_arrays)(trial, trial.ours)
+
+
+@pytest.mark.slow
+@MINUTE
+async def test_a_run_whose_readers_get_no_events_is_wrong(shop: Shop, tmp_path: Path) -> None:
+    shop.events.is_silent = True
+    with Shop() as other:
+        [row] = await readers(replace(await _trial(shop, other=other), folder=tmp_path))
+    assert row.wrong == {"a run in which a reader did not get the events of all orders": 1}
+    assert row.runs[0]["least_bytes"] == 0
+    assert not row.passed
+
+
+@pytest.mark.slow
+@MINUTE
+async def test_a_run_whose_readers_get_all_events_is_right(shop: Shop, tmp_path: Path) -> None:
+    with Shop() as other:
+        [row] = await readers(replace(await _trial(shop, other=other), folder=tmp_path))
+    assert row.wrong == {}
+    assert row.runs[0]["least_bytes"] == row.runs[0]["most_bytes"] > 0
 
 
 @pytest.mark.slow
