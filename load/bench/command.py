@@ -25,7 +25,7 @@ from load.bench.reference_servers import RECEIVER, SLOW_RECEIVER
 from load.bench.stall_trial import stalls
 from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
-from load.bench.workloads import AT_ONCE, FUNCTION, GUARDED, KEY, RECORDED, WEBHOOK, TrialServers
+from load.bench.workloads import AT_ONCE, FUNCTION, GUARDED, KEY, RECORD, RECORDED, WEBHOOK, TrialServers
 from load.bench.wrk import WRK, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import CommandError, ExitStatus, UsageError
@@ -59,6 +59,7 @@ PLANS = {
     "reading": Plan("GET /order/{id} of 10,000 stored orders, at random", trials.reading),
     "crowd": Plan("1,000 clients at once", trials.crowd),
     "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
+    "bulk": Plan("POST /orders, 1,000 orders a request, against one by one", trials.bulk, ("ours",)),
     "stream": Plan("POST /orders as a stream, against SQLite alone", stream, (RECORDED,)),
     "readers": Plan(
         "POST /order while 100 clients read all events, against none", background_trials.readers, ("twin", "ours")
@@ -75,6 +76,7 @@ PLANS = {
     "function": Plan("orders processed by a function, against POST /order", trials.function, (FUNCTION,)),
     "webhooks": Plan("webhooks, against a loop of urllib3", trials.webhooks, (RECEIVER, WEBHOOK)),
     "slow-webhooks": Plan("webhooks to a receiver that takes 200 ms", trials.slow_webhooks, (SLOW_RECEIVER, WEBHOOK)),
+    "cost": Plan("the CPU time that the server uses for an order", trials.cost, (RECEIVER, RECORD, FUNCTION, WEBHOOK)),
     "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
     "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
     "stored-reading": _stored_plan("GET /order/{id} at random", size_trials.stored_reading),

@@ -29,6 +29,8 @@ WARM_UP = 0.25  # As a share of the window's time.
 CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
 WEBHOOKS_A_SECOND = 20_000
 SLOW_WEBHOOKS_A_SECOND = 5_000
+COST_ORDERS_A_SECOND = 2_500  # How many orders `cost` sends for each second of a measurement.
+COST_POLL_S = 0.05  # Rare, because polls take CPU time from the server.
 PAUSE, RESUME = "pause", "resume"
 RAN_OUT = "the prepared orders ran out, so the server may be faster"
 RECEIVER_WAS_THE_LIMIT = "the receiver used all of its CPU time, so the server may be faster"
@@ -105,6 +107,17 @@ async def steady(trial: Trial) -> list[Row]:
     return await trial.compare(workloads.post_at_rate, (row, P99), value=Value.SECOND)
 
 
+async def bulk(trial: Trial) -> list[Row]:
+    """Compare POST /orders with POST /order on our server. Each measurement begins when all orders are processed."""
+    row = Row(name="POST /orders, 1,000 a request, 4 clients: orders/s against one by one, 64 clients")
+    for number in range(1, trial.runs + 1):
+        single = await workloads.settled(workloads.post_encoded_orders)(trial, trial.ours)
+        arrays = await workloads.settled(workloads.post_arrays)(trial, trial.ours)
+        trial.check(row, single, arrays)
+        trial.add_run(row, number, RATE, {"one_by_one": single, "bulk": arrays}, value=Value.SPEED)
+    return [row]
+
+
 async def generator(trial: Trial) -> list[Row]:
     """Compare our load generator with wrk, and its rate to the receiver of webhooks with its rate to bare Tornado.
 
@@ -150,6 +163,23 @@ async def slow_webhooks(trial: Trial) -> list[Row]:
     name = "webhooks to a receiver that takes 200 ms: delivered per second"
     row = Row(name=name, unit="/s", at_least=250.0, aim=1000.0)
     return await _deliver(trial, row, prepared_a_second=SLOW_WEBHOOKS_A_SECOND, value=Value.SECOND)
+
+
+async def cost(trial: Trial) -> list[Row]:
+    """Measure the CPU time that each server uses for an order, from POST /order until it is Completed."""
+    _, *servers = trial.servers
+    rows = [Row(name=f"CPU time of the server for an order, with {server.name}", unit=" µs") for server in servers]
+    for number in range(1, trial.runs + 1):
+        for row, server in zip(rows, servers, strict=True):
+            before_s = _cpu_s(server)
+            requests = islice(workloads.posts(server.address, server.ids), int(COST_ORDERS_A_SECOND * trial.seconds))
+            measured = await trial.meter.throughput(server.address, requests, workloads.new_order)
+            await trial.wait_until_processed(server.address, poll_s=COST_POLL_S)
+            cost_us = (_cpu_s(server) - before_s) * 1e6 / max(1, measured.right)
+            row.wrong.update(measured.wrong)
+            row.runs.append({"orders": measured.right, "value": cost_us})
+            trial.print_line(f"run {number}: {server.name} {cost_us:.1f} µs an order, of {measured.right:,} orders")
+    return rows
 
 
 async def _deliver(trial: Trial, row: Row, *, prepared_a_second: int, value: Value) -> list[Row]:

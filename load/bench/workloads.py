@@ -31,10 +31,11 @@ PER_SECOND = 500
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
 MAX_ARRAYS = 500  # Arrays with half of the server's --max-backlog. A measurement ends early if all are sent.
-# Arrays are encoded beforehand. This rate is faster than the server, so that they last long enough.
+# Requests are encoded beforehand. These rates are faster than the server, so that the requests last long enough.
 ARRAYS_PER_SECOND = 500
+ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
-GUARDED, FUNCTION, WEBHOOK, RECORDED = "guarded", "function", "webhook", "recorded"
+GUARDED, RECORD, FUNCTION, WEBHOOK, RECORDED = "guarded", "record", "function", "webhook", "recorded"
 STATEMENTS = "statements"  # The file with the statements of the server RECORDED, in the folder of its trial.
 KEY = "the-key-of-the-benchmark"
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -71,6 +72,12 @@ def gets(server: Server) -> Iterator[bytes]:
 async def post_orders(trial: Trial, server: Server) -> Measurement:
     requests = posts(server.address, server.ids)
     return await trial.meter.throughput(server.address, requests, new_order, seconds=trial.seconds)
+
+
+async def post_encoded_orders(trial: Trial, server: Server) -> Measurement:
+    """Send `POST /order` in a closed loop. All requests are encoded before the measurement begins."""
+    requests = list(islice(posts(server.address, server.ids), int(ORDERS_PER_SECOND * trial.seconds)))
+    return await trial.meter.throughput(server.address, iter(requests), new_order, seconds=trial.seconds)
 
 
 async def post_at_once(trial: Trial, server: Server) -> Measurement:
@@ -155,8 +162,8 @@ class TrialServers:
         """Return the server with this name, not started yet. Raises the errors of `fill`.
 
         `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
-        our server on a new database with 10,000 orders, `twin` on a new database without orders. `function` and
-        `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
+        our server on a new database with 10,000 orders, `twin` on a new database without orders. `record`, `function`
+        and `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
         started before. `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the
         server in the checkout. `bare` and the receivers are reference servers.
         """

@@ -15,7 +15,7 @@ from tests.process import need
 # Trials with many orders are in test_size_trials.py.
 TRIALS = [name for name, plan in PLANS.items() if not plan.needs_stored and name != "memory"]
 SHORT = ["--runs", "1", "--seconds", "0.2"]
-ROWS = {"intake": 3, "stream": 2}
+ROWS = {"intake": 3, "stream": 2, "cost": 3}
 
 
 def test_rows_measured_before_a_failure_are_printed(

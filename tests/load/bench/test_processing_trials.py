@@ -17,6 +17,7 @@ from load.bench.trials import (
     NOT_RECEIVED,
     RAN_OUT,
     RECEIVER_WAS_THE_LIMIT,
+    cost,
     function,
     post_in_loop,
     webhooks,
@@ -35,7 +36,7 @@ A_POLL = 5
 @pytest.fixture(autouse=True)
 def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the trials fast: store few orders, and use the load generator instead of wrk."""
-    for name in ("CALLS_A_SECOND", "WEBHOOKS_A_SECOND"):
+    for name in ("CALLS_A_SECOND", "WEBHOOKS_A_SECOND", "COST_ORDERS_A_SECOND"):
         monkeypatch.setattr(trials, name, 500)
     monkeypatch.setenv("PATH", "")
 
@@ -109,3 +110,15 @@ async def test_a_server_that_does_not_pause_ends_the_trial(pausable: PausableSho
     pausable.action_status = 403
     with pytest.raises(CommandError, match="POST /processing/pause: status 403"):
         await function(await shop_trial({"function": pausable}))
+
+
+@MINUTE
+async def test_the_cost_of_an_order_is_measured_for_each_processor(shop: Shop) -> None:
+    with Shop() as other:
+        trial = await shop_trial({"receiver": shop, "record": shop, "function": other})
+        rows = await cost(trial)
+    assert [row.name.rpartition(" ")[2] for row in rows] == ["record", "function"]
+    for row in rows:
+        assert (row.wrong, row.unit) == ({}, " µs")
+        assert row.runs[0]["orders"] == 500 * trial.seconds
+        assert row.runs[0]["value"] >= 0

@@ -8,8 +8,8 @@ import pytest
 
 from load.bench.background_trials import among_slow_clients, readers
 from load.bench.trial import CLIENT_WAS_THE_LIMIT, Trial
-from load.bench.trials import crowd, steady
-from load.bench.workloads import AT_ONCE, post_arrays, settled
+from load.bench.trials import bulk, crowd, steady
+from load.bench.workloads import AT_ONCE, ORDERS_PER_SECOND, post_arrays, settled
 from load.cli.errors import CommandError
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Shop
@@ -21,6 +21,17 @@ HOUR_NS = 3_600_000_000_000
 async def _trial(shop: Shop, *, other: Shop | None = None) -> Trial:
     """Return a trial of `other` and `shop` with one short run. Without `other`, `shop` is compared with itself."""
     return await shop_trial({"other": other or shop, "ours": shop})
+
+
+@pytest.mark.slow
+@MINUTE
+async def test_a_wrong_answer_to_an_array_fails_the_comparison_with_single_orders(shop: Shop) -> None:
+    trial = await _trial(shop)
+    shop.refusals = {1 + int(ORDERS_PER_SECOND * trial.seconds): 409}
+    [row] = await bulk(trial)
+    assert row.wrong == {"999 accepted of 1000": 1}
+    assert row.runs[0]["bulk_per_second"] > 0
+    assert not row.passed
 
 
 @MINUTE
