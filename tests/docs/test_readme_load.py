@@ -98,7 +98,7 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
 def test_the_load_generator_accepts_the_flags_shown() -> None:
     values = {"S": "1", "N": "1", "KEY": "key", "URL": "https://shop.example", "FILE": "file"}
     cells = re.findall(r"^\| (`--.+?`) \|", LOAD.read_text(), re.MULTILINE)
-    assert len(cells) == 10
+    assert len(cells) > 10
     for cell in cells:
         for shown in re.findall(r"`(.+?)`", cell):
             parse_settings([values.get(word, word) for word in shown.split()])

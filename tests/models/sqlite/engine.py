@@ -20,7 +20,7 @@ SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing')
     NULL, (SELECT paused = 1 FROM totals) FROM orders"""
 _PUT = """
 INSERT INTO orders (sequence, order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, due_us)
-VALUES (?1, ?1, ?2, '[1]', 1, ?3, 0, 0, ?4, ?5)"""
+SELECT column1, column1, column2, '[1]', 1, column3, 0, 0, column4, column5 FROM (VALUES (?, ?, ?, ?, ?))"""
 
 
 class SqliteEngine:
