@@ -91,7 +91,13 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first, because pytest-xdist starts the first files first."""
+    """Puts files with slow tests first, because pytest-xdist starts the first files first.
+
+    The tests that start a PostgreSQL server are slow.
+    """
+    for item in items:
+        if item.get_closest_marker("postgresql"):
+            item.add_marker("slow")
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:
