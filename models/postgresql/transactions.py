@@ -114,8 +114,8 @@ class Transactions:
             self.lease.forget()
             self.floor = 0
             self._run_once(work, max_pending, commit)
-        except psycopg.Error:
-            if not connection.closed:
+        except psycopg.Error as error:
+            if error.sqlstate and not connection.closed:
                 commit.unknown_xid = None  # PostgreSQL has answered with an error, so nothing was committed
             raise
         else:
