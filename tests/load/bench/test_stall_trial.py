@@ -51,7 +51,7 @@ def test_the_good_orders_have_new_ids_and_are_sent_again_as_duplicates(bodies: B
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test(timeout=300)
 async def test_the_server_answers_each_worst_body_as_expected(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server:
         address = await reach(ServerUrl.parse(f"http://127.0.0.1:{server.port}"))
