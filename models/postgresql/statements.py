@@ -218,7 +218,9 @@ SELECT sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, su
         ORDER BY sequence LIMIT 1) AS oldest)
 FROM totals"""
 
-LAST_SEQUENCE = "SELECT last_value FROM order_sequences"
+# Before the first call of nextval, `last_value` is the number that this call returns
+# (https://www.postgresql.org/docs/current/functions-sequence.html).
+LAST_SEQUENCE = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM order_sequences"
 
 BRING_FORWARD = "UPDATE work SET due_us = %(database_us)s WHERE due_us > %(latest_us)s"
 

@@ -63,6 +63,16 @@ def test_a_step_changes_no_duration_and_no_age(store: ShorthandStore, clock: Clo
 
 
 @STEPS
+def test_a_step_before_the_first_order_does_not_change_its_age(
+    store: ShorthandStore, clock: Clock, step_us: int
+) -> None:
+    clock.ahead_us = step_us
+    store.write([])
+    store.insert(new_order(1))
+    assert store.totals().oldest_pending_us == clock.now_us
+
+
+@STEPS
 def test_a_failed_order_has_the_right_duration(store: ShorthandStore, clock: Clock, step_us: int) -> None:
     store.insert(new_order(1))
     [order] = store.claim()

@@ -454,6 +454,4 @@ StoreMachine.TestCase.settings = PostgresqlStoreMachine.TestCase.settings = sett
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestTheStoreAgainstAModel = StoreMachine.TestCase
-TestThePostgresqlStoreAgainstAModel = pytest.mark.xfail(
-    reason="on PostgreSQL, oldest_pending_us can be wrong by the last change of the clock", strict=False
-)(pytest.mark.slow(pytest.mark.postgresql(PostgresqlStoreMachine.TestCase)))
+TestThePostgresqlStoreAgainstAModel = pytest.mark.slow(pytest.mark.postgresql(PostgresqlStoreMachine.TestCase))
