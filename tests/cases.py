@@ -14,13 +14,14 @@ _describe = reprlib.Repr()
 _describe.maxstring = _describe.maxother = _describe.maxlong = 200
 
 
-def cases(names: str, values: Iterable[Any]) -> Callable[[Test], Test]:
+def cases(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Test], Test]:
     """Calls the test once for each value, and reports all cases that fail. The arguments are those of `parametrize`.
 
     The cases of a test share its fixtures, so that each case must leave them as it found them.
     """
-    arguments = [name.strip() for name in names.split(",")]
-    table = [dict(zip(arguments, value if len(arguments) > 1 else (value,), strict=True)) for value in values]
+    is_one = isinstance(names, str) and "," not in names
+    arguments = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    table = [dict(zip(arguments, [value] if is_one else value, strict=True)) for value in values]
     if not table:
         raise ValueError("no cases")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import cases
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS: Mapping[str, frozenset[str]] = {
     "server": frozenset({"handlers", "workers", "models"}),
@@ -115,7 +117,7 @@ def faults_in(root: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     "room",
     list(ROOMS),
 )
@@ -219,7 +221,7 @@ def test_an_import_in_the_right_direction_is_not_a_fault(tmp_path: Path) -> None
     assert faults_in(tree(tmp_path, right)) == []
 
 
-@pytest.mark.parametrize("room", ["handlers", "models", "workers"])
+@cases("room", ["handlers", "models", "workers"])
 def test_importing_a_folder_starts_no_threads(room: str) -> None:
     threads = threading.active_count()
     for each, path in modules_of(ROOT):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from handlers.pages.docs import AssetsMissingError, package_folder
+from tests.cases import cases
 from tests.process import DEADLINE_S, ROOT
 
 COMMANDS = ("load", "load.bench", "load.chaos", "load.soak", "load.fill")
@@ -18,7 +19,7 @@ WITH_WEBHOOK = ["--processor", "webhook", "--webhook-url", "http://127.0.0.1:9/"
 MISSING = r'{}: the package "[\w.]+" is not installed: run pip install -r requirements\.txt\n'
 
 
-@pytest.mark.parametrize(("name", "program"), PROGRAMS)
+@cases(("name", "program"), PROGRAMS)
 def test_a_program_without_its_packages_says_which_is_missing(name: str, program: list[str]) -> None:
     # With -S, Python does not import `site` and finds no installed packages.
     command = [sys.executable, "-S", *program]

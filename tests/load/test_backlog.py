@@ -10,6 +10,7 @@ from load.http.address import ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import Timeouts
 from load.readback import Backlog, BacklogState, Metrics, NoMetrics
+from tests.cases import cases
 from tests.load.shop import Shop
 
 S = 1_000_000_000
@@ -25,14 +26,14 @@ def test_counts_of_failed_and_cancelled_orders_are_optional() -> None:
     assert Metrics.parse(_answer({**COUNTS, "failed_orders": 1, "cancelled_orders": 2})).finished == 8
 
 
-@pytest.mark.parametrize("count", ["3", [3], -1, 1.5, True, None, {}, 2**63])
-@pytest.mark.parametrize("name", ["pending_orders", "processing_orders", "completed_orders", "failed_orders"])
+@cases("count", ["3", [3], -1, 1.5, True, None, {}, 2**63])
+@cases("name", ["pending_orders", "processing_orders", "completed_orders", "failed_orders"])
 def test_an_invalid_count_is_an_error(name: str, count: object) -> None:
     with pytest.raises(NoMetrics, match=rf"GET /metrics: Expected `int`.* - at `\$\.{name}`$"):
         Metrics.parse(_answer({**COUNTS, name: count}))
 
 
-@pytest.mark.parametrize("counts", [[], "x", 1, None])
+@cases("counts", [[], "x", 1, None])
 def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
     with pytest.raises(NoMetrics, match=r"GET /metrics: Expected `object`, got `\w+`$"):
         Metrics.parse(_answer(counts))

@@ -6,6 +6,7 @@ import pytest
 
 from load.command import main
 from load.settings import parse_settings
+from tests.cases import cases
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_bad_flag_is_one_clear_line_and_status_2(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flags", "concurrency"),
     [
         ([], 1000),
@@ -90,7 +91,7 @@ def test_the_number_of_connections_follows_from_the_flags(flags: list[str], conc
     assert parse_settings(flags).concurrency == concurrency
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flags", "orders", "duration_s"),
     [
         ([], 1000, None),

@@ -2,24 +2,21 @@
 
 from pathlib import Path
 
-import pytest
-
 from models.database_address import PostgresqlUrl, parse_address
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
-    "text", ["orders.db", "/var/lib/orders.db", "postgresql", "postgresql:/shop", "a//postgresql://"]
-)
+@cases("text", ["orders.db", "/var/lib/orders.db", "postgresql", "postgresql:/shop", "a//postgresql://"])
 def test_any_other_text_is_the_path_of_a_file(text: str) -> None:
     assert parse_address(text) == Path(text)
 
 
-@pytest.mark.parametrize("text", ["postgresql://", "postgresql://shop@db/orders", "postgres://shop@db/orders"])
+@cases("text", ["postgresql://", "postgresql://shop@db/orders", "postgres://shop@db/orders"])
 def test_the_url_of_a_database_is_kept_as_it_is(text: str) -> None:
     assert parse_address(text) == PostgresqlUrl(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "shown"),
     [
         ("postgresql://shop@db:5433/orders", "postgresql://shop@db:5433/orders"),

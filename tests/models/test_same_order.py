@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from models.same_order import is_same_order
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.models.samples import claimed_order, new_order
 
 NEW = new_order(1, user_id=2, item_ids=[3, 4], total_amount=999_900, metadata='{"a": 1, "b": [true]}')
@@ -16,7 +17,7 @@ def test_an_order_with_equal_values_is_the_same(new: NewOrder) -> None:
     assert is_same_order(new, STORED)
 
 
-@pytest.mark.parametrize(
+@cases(
     "new",
     [
         replace(NEW, user_id=3),
@@ -26,7 +27,6 @@ def test_an_order_with_equal_values_is_the_same(new: NewOrder) -> None:
         replace(NEW, metadata='{"a": 1, "b": [1]}'),
         replace(NEW, metadata=None),
     ],
-    ids=["user", "order of items", "number of items", "amount", "metadata", "no metadata"],
 )
 def test_an_order_with_any_other_value_is_not_the_same(new: NewOrder) -> None:
     assert not is_same_order(new, STORED)

@@ -1,8 +1,7 @@
 """Which headers of a request are stored with its order."""
 
-import pytest
-
 from models.trace_headers import read_trace_headers, trace_headers_in
+from tests.cases import cases
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -22,7 +21,7 @@ def test_valid_headers_are_stored_and_others_are_not() -> None:
     assert trace_headers_in({"accept": "x"}) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "traceparent",
     [
         "",
@@ -42,6 +41,6 @@ def test_an_invalid_traceparent_is_not_stored(traceparent: str) -> None:
     assert trace_headers_in({"traceparent": traceparent}) is None
 
 
-@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, "é", "a\n"])
+@cases("request_id", ["", "a b", "x" * 129, "é", "a\n"])
 def test_an_invalid_request_id_is_not_stored(request_id: str) -> None:
     assert trace_headers_in({"x-request-id": request_id}) is None

@@ -21,6 +21,7 @@ from models.wire import (
     encode_outcomes,
 )
 from models.writes import NewOrder, OrderIds, Outcome
+from tests.cases import cases
 from tests.models.blocks import connection_of, fill_blocks
 
 # Each column has a different value.
@@ -142,7 +143,7 @@ def test_encode_outcomes_has_the_column_order_of_record_attempts(database: Retry
     assert decode_history(text) == (Status.PROCESSING, 8, 25, 12, [record])
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_000])
+@cases("count", [0, 1, 99, 100, 101, 1_000])
 def test_any_number_of_new_orders_is_one_array(count: int) -> None:
     orders = [NewOrder(number, 2, [3, 4], 5, '{"a": "é"}') for number in range(1, count + 1)]
     assert json.loads(encode_new_orders(orders)) == [

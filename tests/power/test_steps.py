@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import cases
 from tests.power.disk import Disk, Files
 from tests.power.steps import UnknownCall, read_steps, syncs, without_steps
 from tests.power.system_calls import read_calls
@@ -102,7 +103,7 @@ def test_a_response_counts_as_sent_when_its_call_begins() -> None:
     assert b"".join(step.sent for step in steps) == b"HTTP/1.1 202 Accepted\r\n"
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         '1 pwritev(3</f/a>, [{"new", 3}], 1, 0) = 3',
@@ -121,7 +122,7 @@ def test_a_call_that_is_not_modelled_raises_an_error(line: str) -> None:
         after(CREATE, line)
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         '1 write(1</dev/null>, "/f/a", 4) = 4',

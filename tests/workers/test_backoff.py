@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from workers.backoff import Backoff
 
 
@@ -23,13 +24,13 @@ def test_a_delay_depends_only_on_the_number_of_failures() -> None:
     assert [backoff.delay_s(failures) for failures in (3, 1, 3, 1)] == pytest.approx([4.0, 1.0, 4.0, 1.0])
 
 
-@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (1.0, 1.2)])
+@cases(("jitter", "factor"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (1.0, 1.2)])
 def test_each_delay_has_a_jitter_of_20_percent(jitter: float, factor: float) -> None:
     backoff = Backoff(first_s=1.0, max_s=100.0, jitter=lambda: jitter)
     assert delays(backoff, 4) == pytest.approx([factor, 2 * factor, 4 * factor, 8 * factor])
 
 
-@pytest.mark.parametrize(("jitter", "max_s"), [(0.0, 3.2), (0.25, 3.6), (0.5, 4.0), (1.0, 4.0)])
+@cases(("jitter", "max_s"), [(0.0, 3.2), (0.25, 3.6), (0.5, 4.0), (1.0, 4.0)])
 def test_jitter_does_not_exceed_the_maximum_delay(jitter: float, max_s: float) -> None:
     backoff = Backoff(first_s=1.0, max_s=4.0, jitter=lambda: jitter)
     assert delays(backoff, 5)[2:] == pytest.approx([max_s] * 3)

@@ -8,6 +8,7 @@ import pytest
 from models.changes import OrderChange
 from models.errors import QueueFullError
 from models.order import Status
+from tests.cases import cases
 from workers.waiters import CompletionWaiters
 
 
@@ -15,7 +16,7 @@ def change(order_id: int, status: Status) -> OrderChange:
     return OrderChange(order_id, 1, status)
 
 
-@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+@cases("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_all_tasks_that_wait_for_an_order_wake_when_it_ends(status: Status) -> None:
     waiters = CompletionWaiters(max_waiting=3)
     with waiters.waiting_for(1) as one, waiters.waiting_for(1) as other, waiters.waiting_for(2) as unrelated:

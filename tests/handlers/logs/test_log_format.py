@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from handlers.logs.log_format import FORMATS, formatter
+from tests.cases import cases
 
 EVIL = [
     "a\nb",
@@ -63,8 +64,8 @@ def test_a_traceback_is_indented_in_text_and_a_string_in_json() -> None:
     assert json.loads(line)["traceback"].endswith("\nValueError: why")
 
 
-@pytest.mark.parametrize("log_format", FORMATS)
-@pytest.mark.parametrize("evil", EVIL)
+@cases("log_format", FORMATS)
+@cases("evil", EVIL)
 def test_line_breaks_and_control_characters_are_escaped(log_format: str, evil: str) -> None:
     show = formatter(log_format).format
     for line in (show(record("got %s", evil)), show(record(evil)), show(record("x", fields={"path": evil}))):

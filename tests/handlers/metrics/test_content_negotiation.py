@@ -1,15 +1,14 @@
 """Content negotiation by the Accept header."""
 
-import pytest
-
 from handlers.metrics.content_negotiation import MAX_CHARACTERS, preferred
 from handlers.metrics.handler import ANY_FORMAT, JSON, PROMETHEUS_FORMATS
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
+from tests.cases import cases
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("accept", "chosen"),
     [
         ("", JSON),
@@ -35,13 +34,13 @@ def test_the_format_with_the_highest_quality_is_chosen(accept: str, chosen: str)
     assert preferred(accept, ANY_FORMAT).media_type == chosen
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/*, text/html;q=0.5", "text/plain;q=0", ",", " , "])
+@cases("accept", ["text/html", "image/*, text/html;q=0.5", "text/plain;q=0", ",", " , "])
 def test_without_an_acceptable_format_the_first_is_chosen(accept: str) -> None:
     assert preferred(accept, ANY_FORMAT).media_type == JSON
     assert preferred(accept, PROMETHEUS_FORMATS).media_type == TEXT
 
 
-@pytest.mark.parametrize(
+@cases(
     "accept",
     ["text", "text/plain/x", ";q=1", "text/plain, ;", "text/plain, \x00", "=", "/", "\xff\xfe", "application/json;q"],
 )
@@ -49,7 +48,7 @@ def test_a_malformed_header_is_ignored(accept: str) -> None:
     assert preferred(accept, ANY_FORMAT).media_type == JSON
 
 
-@pytest.mark.parametrize("quality", ["", "x", "2", "-1", "nan", "inf", "1_0"])
+@cases("quality", ["", "x", "2", "-1", "nan", "inf", "1_0"])
 def test_an_invalid_quality_counts_as_1(quality: str) -> None:
     assert preferred(f"text/plain;q={quality}, application/json;q=0.9", ANY_FORMAT).media_type == TEXT
 

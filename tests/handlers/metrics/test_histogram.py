@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.metrics.histogram import LOWEST_FRACTION, MAX_RELATIVE_ERROR, Histogram, RecentQuantiles
+from tests.cases import cases
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LOWEST = BOUNDS[0] * LOWEST_FRACTION
@@ -36,7 +37,7 @@ def assert_close(values: Sequence[float]) -> None:
             assert abs(found - true) <= true * MAX_RELATIVE_ERROR
 
 
-@pytest.mark.parametrize(
+@cases(
     ("values", "buckets"),
     [
         ([], [0, 0, 0]),
@@ -74,7 +75,7 @@ def test_a_quantile_is_within_the_documented_error(values: list[float]) -> None:
     assert_close(values)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@cases("seed", range(3))
 def test_a_quantile_of_many_durations_is_within_the_documented_error(seed: int) -> None:
     source = random.Random(seed)
     assert_close([source.lognormvariate(-5, 1.5) for _ in range(2_000)])

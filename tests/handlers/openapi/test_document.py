@@ -16,6 +16,7 @@ from handlers.problems import problem as problems
 from handlers.problems.problem import ProblemType
 from models.errors import InvalidOrderError
 from models.parsing.order_parser import parse_order
+from tests.cases import cases
 from tests.handlers.event_stream import open_stream
 from tests.handlers.running_api import RunningApi, get_text
 from tests.process import ROOT
@@ -102,7 +103,7 @@ async def test_every_path_allows_exactly_the_documented_methods(api: RunningApi)
             assert ("HEAD" in allowed) == ("get" in item and not url.endswith("/events"))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
+@cases("kind", KINDS)
 def test_every_problem_type_is_a_response_of_some_operation(kind: ProblemType) -> None:
     name = f"#/components/schemas/{schema_name(kind)}"
     found = [
@@ -181,7 +182,7 @@ def test_the_examples_are_in_the_readme() -> None:
         assert json.dumps(example, separators=(",", ":")) in readme
 
 
-@pytest.mark.parametrize(
+@cases(
     "amount",
     [
         *("0", "0.0", "99.99", "9999999999.9999", "1.5", "1", '"0"', '"99.99"', '"1.25000"', '"9999999999.9999"'),
@@ -200,7 +201,7 @@ def test_the_schema_accepts_the_same_amounts_as_the_server(amount: str) -> None:
     assert matches(json.loads(body), DOCUMENT["components"]["schemas"]["OrderBody"]) == is_taken
 
 
-@pytest.mark.parametrize("metadata", ["null", "{}", '{"a": 1}', "[]", '"{}"', "0", "false"])
+@cases("metadata", ["null", "{}", '{"a": 1}', "[]", '"{}"', "0", "false"])
 def test_the_schema_accepts_the_same_metadata_as_the_server(metadata: str) -> None:
     body = ORDER.replace("}", f', "metadata": {metadata}}}') % 1
     try:

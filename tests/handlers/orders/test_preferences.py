@@ -2,10 +2,10 @@
 
 import time
 
-import pytest
 from tornado.httputil import HTTPHeaders
 
 from handlers.orders.preferences import preferred_wait_s
+from tests.cases import cases
 
 
 def wait_of(*lines: str) -> int | None:
@@ -15,7 +15,7 @@ def wait_of(*lines: str) -> int | None:
     return preferred_wait_s(headers)
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         "wait=5",
@@ -46,7 +46,7 @@ def test_several_header_lines_are_combined() -> None:
     assert wait_of("respond-async", "handling=lenient, wait=5", "wait=9") == 5
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         "",
@@ -80,15 +80,14 @@ def test_without_the_header_there_is_no_preference() -> None:
     assert preferred_wait_s(HTTPHeaders()) is None
 
 
-@pytest.mark.parametrize(("given", "wait_s"), [("0", 0), ("1", 1), ("30", 30), ("31", 30), ("999999999", 30)])
+@cases(("given", "wait_s"), [("0", 0), ("1", 1), ("30", 30), ("31", 30), ("999999999", 30)])
 def test_a_wait_is_limited_to_30_seconds(given: str, wait_s: int) -> None:
     assert wait_of(f"wait={given}") == wait_s
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     ["a" + " " * 60_000 + "@", "a=" + " " * 60_000 + "@", '"\\' * 30_000, 'a="' * 20_000, "a;b=c " * 10_000 + "@"],
-    ids=["spaces", "spaces of a value", "escapes", "quotes", "parameters"],
 )
 def test_parsing_takes_linear_time(line: str) -> None:
     begun_s = time.process_time()

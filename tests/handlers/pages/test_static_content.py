@@ -6,6 +6,7 @@ import pytest
 
 from handlers.pages.docs import read_docs
 from handlers.pages.static_content import accepts_gzip, static_content
+from tests.cases import cases
 from tests.handlers.running_api import RunningApi
 
 PATHS = ("/", "/dashboard/app.js", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/openapi.json")
@@ -67,7 +68,7 @@ def test_the_files_are_not_compressed_again_for_another_server() -> None:
     assert first.body is second.body
 
 
-@pytest.mark.parametrize(
+@cases(
     ("accept_encoding", "is_accepted"),
     [
         ("gzip", True),

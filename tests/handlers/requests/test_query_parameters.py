@@ -8,6 +8,7 @@ from tornado.escape import parse_qs_bytes
 from handlers.problems.problem import INVALID_PARAMETER, Problem
 from handlers.requests.query_parameters import QueryParameters
 from models.parsing.order_body import MAX_ID
+from tests.cases import cases
 
 NOON_US = 1_740_830_400_000_000
 
@@ -24,7 +25,7 @@ def errors_of(given: QueryParameters) -> list[tuple[str, str]]:
     return [(error["parameter"], error["detail"]) for error in caught.value.members["errors"]]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "time_us"),
     [
         ("2025-03-01T12:00:00Z", NOON_US),
@@ -52,7 +53,7 @@ def test_a_time_is_parsed_to_the_microsecond(text: str, time_us: int) -> None:
     given.check()
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "2025-03-01T12:00:00+02:00",  # the + arrives as a space
@@ -86,16 +87,14 @@ def test_an_invalid_time_is_rejected(text: str) -> None:
     assert (name, detail.startswith("must be a time such as 2025-03-01T12:00:00Z")) == ("name", True)
 
 
-@pytest.mark.parametrize("text", ["0", "7", str(MAX_ID)])
+@cases("text", ["0", "7", str(MAX_ID)])
 def test_an_integer_has_no_leading_zeros(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.integer("name", 0, MAX_ID) == int(text)
     given.check()
 
 
-@pytest.mark.parametrize(
-    "text", ["-1", "%2B1", "01", "00", "1.0", "1e3", "1_0", "%201", "0x1", "%D9%A1", "201", "9" * 5_000, "x"]
-)
+@cases("text", ["-1", "%2B1", "01", "00", "1.0", "1e3", "1_0", "%201", "0x1", "%D9%A1", "201", "9" * 5_000, "x"])
 def test_an_invalid_integer_is_rejected(text: str) -> None:
     given = parameters(f"name={text}")
     assert given.integer("name", 0, 200) is None
@@ -118,15 +117,15 @@ GETTERS: list[Callable[[QueryParameters], object]] = [
 ]
 
 
-@pytest.mark.parametrize("read", GETTERS)
+@cases("read", GETTERS)
 def test_a_missing_parameter_is_none(read: Callable[[QueryParameters], object]) -> None:
     given = parameters("")
     assert read(given) is None
     given.check()
 
 
-@pytest.mark.parametrize("read", GETTERS)
-@pytest.mark.parametrize(
+@cases("read", GETTERS)
+@cases(
     ("query", "detail"),
     [
         ("name=", "must not be empty"),

@@ -18,6 +18,7 @@ from handlers.security.api_keys import (
     read_keys,
     without_keys,
 )
+from tests.cases import cases
 
 HASH = hashlib.sha256(b"a key").hexdigest()
 OTHER = hashlib.sha256(b"another key").hexdigest()
@@ -110,7 +111,7 @@ def test_a_file_with_too_many_keys_is_rejected(tmp_path: Path) -> None:
         read(tmp_path, "".join(lines))
 
 
-@pytest.mark.parametrize("name", ["", " ", "two words", "a#b", "tab\t", "caf\xe9", "line\n"])
+@cases("name", ["", " ", "two words", "a#b", "tab\t", "caf\xe9", "line\n"])
 def test_an_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII"):
         check_name(name)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.security.hosts import AllowedHosts, allowed_hosts, parse_hosts
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import RunningApi, get_text, post_text
 from tests.handlers.security.sample_keys import TOKENS, bearer, build_guard
@@ -14,19 +15,19 @@ LOOPBACK = ["127.0.0.1", "::1"]
 HOSTS = allowed_hosts(LOOPBACK, has_keys=False, configured=parse_hosts("Shop.example, [2001:db8::0:1] intranet"))
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "shop.example", "[2001:db8::1]"])
-@pytest.mark.parametrize("port", ["", ":", ":8080"])
+@cases("name", ["localhost", "127.0.0.1", "[::1]", "shop.example", "[2001:db8::1]"])
+@cases("port", ["", ":", ":8080"])
 def test_an_allowed_host_may_have_any_port(name: str, port: str) -> None:
     assert HOSTS.allows(name + port)
     assert HOSTS.allows(name.upper() + port)
 
 
-@pytest.mark.parametrize("host", ["localhost.", "localhost.:8080", "SHOP.Example.", "intranet"])
+@cases("host", ["localhost.", "localhost.:8080", "SHOP.Example.", "intranet"])
 def test_letter_case_and_the_final_dot_of_a_name_do_not_matter(host: str) -> None:
     assert HOSTS.allows(host)
 
 
-@pytest.mark.parametrize(
+@cases(
     "host",
     [
         *("", " ", ".", ":", ":8080", "evil.example", "evil.example:8080", "127.0.0.2", "0.0.0.0", "[::]", "[::2]"),  # noqa: S104
@@ -46,7 +47,7 @@ def test_no_text_that_names_another_host_is_allowed(host: str) -> None:
     assert HOSTS.allows(host) <= (name.lower().removesuffix(".") in {"localhost", "127.0.0.1", "[::1]", "shop.example"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("addresses", "has_keys", "configured", "is_checked"),
     [
         (["127.0.0.1"], False, None, True),
@@ -78,7 +79,7 @@ def test_the_addresses_of_the_server_are_allowed() -> None:
     assert [hosts.allows(host) for host in ("[fe80::1]", "192.0.2.1:80", "192.0.2.2")] == [True, True, False]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "hosts"),
     [
         ("shop.example", {"shop.example"}),
@@ -92,7 +93,7 @@ def test_a_list_of_hosts_is_separated_by_commas_or_spaces(text: str, hosts: set[
     assert parse_hosts(text) == hosts
 
 
-@pytest.mark.parametrize(
+@cases(
     "text", ["", " , ", "a:80", "[::1]:80", "http://a", "a/b", "*", "*.example", "[a]", "::1::2", "a b:1", "b\u00fc.de"]
 )
 def test_any_other_text_is_not_a_list_of_hosts(text: str) -> None:

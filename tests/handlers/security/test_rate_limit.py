@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.security.rate_limit import MAX_COUNT, RateLimit, RateLimitDecision, RateLimiter, parse_rate_limit
+from tests.cases import cases
 
 SECOND_NS = 1_000_000_000
 LIMITS = st.builds(RateLimit, st.integers(1, MAX_COUNT), st.sampled_from([1, 60, 3_600]))
@@ -25,7 +26,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "limit"),
     [("1/s", (1, 1)), ("100/s", (100, 1)), ("90/m", (90, 60)), ("7/h", (7, 3_600)), ("1000000/s", (1_000_000, 1))],
 )
@@ -33,7 +34,7 @@ def test_a_limit_is_a_number_and_a_period(text: str, limit: tuple[int, int]) -> 
     assert parse_rate_limit(text) == limit
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     ["", "100", "/s", "0/s", "-1/s", "1.5/s", "01/s", "1000001/s", "1/d", "1/S", "1 /s", "1/s\n", "\u0661/s", "1e3/s"],
 )

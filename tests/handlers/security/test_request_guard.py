@@ -9,6 +9,7 @@ import pytest
 from handlers.security.api_keys import Scope
 from handlers.security.rate_limit import RateLimit
 from handlers.security.request_guard import MAX_ACCEPTED, exposure_warning
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text
 from tests.handlers.security.sample_keys import KEYS, TOKENS, UNKNOWN, bearer, build_guard
@@ -281,7 +282,7 @@ async def test_a_429_does_not_close_the_connection(start_api: StartApi) -> None:
     assert all("Connection" not in answer.headers for answer in answers)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("address", "has_keys", "has_tls", "warning"),
     [
         ("127.0.0.1", False, False, None),

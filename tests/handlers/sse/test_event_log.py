@@ -1,11 +1,10 @@
 """The event log: rendering, numbering, filters and its maximum length."""
 
-import pytest
-
 from handlers.sse.event_log import ALL_EVENTS, MAX_ERROR_CHARACTERS, EventFilter, EventLog
 from models.changes import OrderChange, changes_in
 from models.order import Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from tests.cases import cases
 from tests.models.samples import claimed_order, new_order
 from tests.sse import EventParser
 
@@ -33,7 +32,7 @@ def test_an_event_contains_id_user_status_and_attempts() -> None:
     assert event.text == expected
 
 
-@pytest.mark.parametrize("status", list(Status))
+@cases("status", list(Status))
 def test_every_status_is_rendered_by_its_name(status: Status) -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(2**63 - 1, 2**63 - 1, status)])
     [message] = EventParser().feed(event.text)
@@ -41,7 +40,7 @@ def test_every_status_is_rendered_by_its_name(status: Status) -> None:
     assert (message.type, message.last_id, message.json) == ("order", "abc-1", fields)
 
 
-@pytest.mark.parametrize("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
+@cases("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
 def test_an_error_text_cannot_forge_an_event(error: str) -> None:
     [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, error)])
     parser = EventParser()
@@ -71,7 +70,7 @@ def test_ids_increase_by_one_across_calls() -> None:
     assert (log.first, log.end) == (1, 7)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("event_filter", "expected"),
     [
         (ALL_EVENTS, [3, 4, 5, 6]),
@@ -122,7 +121,7 @@ def test_number_after_returns_the_next_event() -> None:
     assert log.number_after(log.id_of(25)) == 26
 
 
-@pytest.mark.parametrize(
+@cases(
     "event_id",
     ["abc-14", "abc-26", "abd-20", "abc-", "abc-x", "abc--1", "", "20", "abc-20 ", "abc-²", "abc-" + "9" * 5_000, "é"],
 )

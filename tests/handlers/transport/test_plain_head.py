@@ -21,6 +21,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from handlers.transport.plain_head import MAX_HEAD_BYTES, read_plain_head
+from tests.cases import cases
 from tests.examples import examples
 from tests.handlers.running_api import until
 
@@ -219,13 +220,13 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("data", LEFT_TO_TORNADO, ids=lambda data: repr(data)[:60])
+@cases("data", LEFT_TO_TORNADO)
 def test_what_is_not_plain_is_left_to_tornado(data: bytes) -> None:
     assert read_by_lane(data) == []
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("data", PLAIN_ONES, ids=lambda data: repr(data)[:60])
+@cases("data", PLAIN_ONES)
 async def test_a_plain_request_is_read_as_tornado_reads_it(data: bytes) -> None:
     readings = read_by_lane(data + NEXT)
     assert readings

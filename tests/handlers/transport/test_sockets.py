@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from handlers.transport.sockets import check_port, close_in_child, listen
+from tests.cases import cases
 
 
 def test_a_child_closes_the_listening_sockets_and_their_connections_and_no_others() -> None:
@@ -26,7 +27,7 @@ def test_a_child_closes_the_listening_sockets_and_their_connections_and_no_other
         socket.create_connection(("127.0.0.1", kept)).close()
 
 
-@pytest.mark.parametrize("text", ["", "-1", "65536", "http", "8_0", "1e3", "\N{ARABIC-INDIC DIGIT ONE}"])
+@cases("text", ["", "-1", "65536", "http", "8_0", "1e3", "\N{ARABIC-INDIC DIGIT ONE}"])
 def test_a_port_is_a_decimal_integer_up_to_65535(text: str) -> None:
     with pytest.raises(ValueError, match="from 0 to 65535"):
         check_port(text)

@@ -2,9 +2,8 @@
 
 from collections import Counter
 
-import pytest
-
 from load.bench.trial import Row
+from tests.cases import cases
 
 
 def _row(
@@ -26,7 +25,7 @@ def _row(
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("row", "passed"),
     [
         (_row(0.7, 0.9, 0.8, at_least=0.8), True),
@@ -60,7 +59,7 @@ def test_a_row_says_what_was_wrong_and_why_it_is_invalid() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("row", "line", "reached"),
     [
         (_row(1.0, at_least=0.8, aim=1.0), "pass  median 1.000, must be >= 0.80, aim >= 1.00 reached: row", True),

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from load.orders.comparison import decode_json
+from tests.cases import cases
 from tests.load.chaos.webhooks import ORDERS, new_checker, webhook
 
 NUMBER = 7
@@ -21,7 +22,7 @@ def test_an_unchanged_webhook_may_be_repeated() -> None:
     assert [checker.check(*webhook(NUMBER)) for _ in range(2)] == [(NUMBER, [])] * 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value"),
     [
         ("user_id", 0),
@@ -43,7 +44,7 @@ def test_an_order_with_another_order_id_differs() -> None:
     assert problems[0].startswith("a webhook that differs from the order in its ")
 
 
-@pytest.mark.parametrize("time", ["", "yesterday", "2026-13-02T03:04:05.000006Z", "2026-01-02 03:04:05", 5])
+@cases("time", ["", "yesterday", "2026-13-02T03:04:05.000006Z", "2026-01-02 03:04:05", 5])
 def test_an_invalid_created_at_is_wrong(time: object) -> None:
     assert new_checker().check(*webhook(NUMBER, {"created_at": time})) == (
         NUMBER,
@@ -51,7 +52,7 @@ def test_an_invalid_created_at_is_wrong(time: object) -> None:
     )
 
 
-@pytest.mark.parametrize("time", ["", "2026-01-02 03:04:06", "2026-01-02T03:04:05.000006Z", 5])
+@cases("time", ["", "2026-01-02 03:04:06", "2026-01-02T03:04:05.000006Z", 5])
 def test_a_created_time_that_differs_from_created_at_is_wrong(time: object) -> None:
     assert new_checker().check(*webhook(NUMBER, {"created_time": time})) == (
         NUMBER,
@@ -66,7 +67,7 @@ def test_an_additional_field_is_wrong() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["created_time", "created_at", "metadata"])
+@cases("name", ["created_time", "created_at", "metadata"])
 def test_a_missing_field_is_wrong(name: str) -> None:
     with_metadata = next(index for index in range(len(ORDERS)) if "metadata" in ORDERS.order(index))
     headers, body = webhook(ORDERS.order_id(with_metadata))
@@ -76,7 +77,7 @@ def test_a_missing_field_is_wrong(name: str) -> None:
     assert "a webhook with other fields than an order's" in problems
 
 
-@pytest.mark.parametrize("signature", ["v1,AAAA", "v1,A", "v1", "", "v2,AAAA", "v1,\xe9"])
+@cases("signature", ["v1,AAAA", "v1,A", "v1", "", "v2,AAAA", "v1,\xe9"])
 def test_a_signature_without_the_secret_is_wrong(signature: str) -> None:
     headers, body = webhook(NUMBER)
     result = new_checker().check(headers | {"webhook-signature": signature}, body)
@@ -120,7 +121,7 @@ def test_a_changed_repeat_is_wrong() -> None:
     assert result == (NUMBER, ["a repeated webhook with another body"])
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"order_id": true}', b'{"order_id": "7"}', b"\xff"])
+@cases("body", [b"", b"[]", b"{}", b'{"order_id": true}', b'{"order_id": "7"}', b"\xff"])
 def test_a_body_without_an_order_id_is_no_webhook(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         new_checker().check(webhook(NUMBER)[0], body)

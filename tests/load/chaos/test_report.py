@@ -22,6 +22,7 @@ from load.chaos.report import (
     format_outcome,
     plan_faults,
 )
+from tests.cases import cases
 
 SEEDS = range(1, 20)
 LINES = {
@@ -53,7 +54,7 @@ def test_findings_without_acknowledged_orders_or_an_inspection_do_not_pass(findi
     assert not findings.passed
 
 
-@pytest.mark.parametrize(("row", "text"), LINES)
+@cases(("row", "text"), LINES)
 def test_every_problem_fails_the_run_and_is_named(row: str, text: str) -> None:
     found = good_findings()
     found.add(row, text, 78)
@@ -127,25 +128,25 @@ def test_a_longer_run_begins_with_the_faults_of_a_shorter_one() -> None:
     assert plan_faults(7, 50)[:20] == plan_faults(7, 20)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_a_short_run_has_every_kind(seed: int) -> None:
     assert {fault.kind for fault in plan_faults(seed, len(DECK))} == set(FaultKind)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_three_hundred_faults_have_every_kind_at_least_five_times(seed: int) -> None:
     kinds = Counter(fault.kind for fault in plan_faults(seed, 300))
     assert min(kinds[kind] for kind in FaultKind) >= 5
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_steps_of_the_clock_are_longer_than_the_longest_delay(seed: int) -> None:
     hours = [fault.count for fault in plan_faults(seed, 300) if fault.kind is FaultKind.CLOCK]
     assert all(2 <= abs(each) <= 48 for each in hours)
     assert min(hours) < 0 < max(hours)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_faults_have_the_documented_lengths(seed: int) -> None:
     for fault in plan_faults(seed, 100):
         assert 0 <= fault.pause_s <= 3
@@ -157,14 +158,14 @@ def test_faults_have_the_documented_lengths(seed: int) -> None:
             assert fault.target == WEBHOOK
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
     hanging = [fault for fault in plan_faults(seed, len(DECK)) if fault.detail == ReceiverFault.HANG.value]
     assert [fault.target for fault in hanging] == [WEBHOOK]
     assert 1 <= hanging[0].count <= MAX_KILLS_DURING_HANG
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_a_run_with_three_decks_has_every_receiver_fault(seed: int) -> None:
     faults = plan_faults(seed, 3 * len(DECK))
     assert {fault.detail for fault in faults if fault.kind is FaultKind.RECEIVER} == {

@@ -1,11 +1,10 @@
 """Tests that texts from a server are made safe to print."""
 
-import pytest
-
 from load.cli.errors import LONGEST, printable
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "seen"),
     [
         ("Größe: 5 €", "Größe: 5 €"),

@@ -6,6 +6,7 @@ from itertools import repeat
 import pytest
 
 from load.http.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, Response, ResponseReader
+from tests.cases import cases
 from tests.load.answers import parse_answer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -23,7 +24,7 @@ def test_many_informational_answers_are_passed_over() -> None:
     assert parse_answer(CONTINUE * 2000 + WHOLE) == parse_answer(WHOLE)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("begin", "more", "complaint"),
     [
         (b"HTTP/1.1 202 Accepted\r\n", b"X: Y\r\n" * 500, "headers of over 64 KiB"),
@@ -39,7 +40,7 @@ def test_an_answer_without_an_end_is_rejected(begin: bytes, more: bytes, complai
         deque(map(reader.add, repeat(more, (MAX_HEAD_BYTES + MAX_BODY_BYTES) // len(more) + 1)), maxlen=0)
 
 
-@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
+@cases("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
 def test_a_content_length_that_is_too_long_or_too_large_is_rejected(length: str) -> None:
     with pytest.raises(MalformedResponse, match="a Content-Length that is not a number of up to 16 MiB"):
         parse_answer(WHOLE.replace(b": 2", f": {length}".encode()))
@@ -50,15 +51,13 @@ def test_a_whole_answer_is_read() -> None:
     assert parse_answer(WHOLE) == Response(202, head, b"{}", True)
 
 
-@pytest.mark.parametrize("length", range(len(WHOLE)))
+@cases("length", range(len(WHOLE)))
 def test_a_part_of_an_answer_is_not_complete(length: int) -> None:
     assert parse_answer(WHOLE[:length]) is None
     assert parse_answer(WHOLE[:length], ended=True) is None
 
 
-@pytest.mark.parametrize(
-    "header", [b"CONTENT-LENGTH:2", b"content-length:   2  ", b"A: content-length: 9\r\nContent-Length: 2"]
-)
+@cases("header", [b"CONTENT-LENGTH:2", b"content-length:   2  ", b"A: content-length: 9\r\nContent-Length: 2"])
 def test_headers_are_read_whatever_their_case_and_spaces(header: bytes) -> None:
     answer = parse_answer(b"HTTP/1.1 200 OK\r\n" + header + b"\r\n\r\n{}")
     assert answer is not None
@@ -91,7 +90,7 @@ def test_informational_answers_are_passed_over() -> None:
     assert answer.status == 202
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "complaint"),
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP/1 answer"),

@@ -1,12 +1,11 @@
 """Tests comparing sent orders with those that the server returns."""
 
-import pytest
-
 from load.orders.comparison import (
     decode_json,
     difference_in,
     find_contradiction,
 )
+from tests.cases import cases
 
 SENT = (
     '{"order_id": 1, "user_id": 2, "item_ids": [3, 3, 4], "total_amount": 10.10, "metadata": {"a": [1.50, true, null]}}'
@@ -18,7 +17,7 @@ def test_an_order_as_sent_has_no_difference() -> None:
     assert difference_in(decode_json(SENT.encode()), decode_json(FOUND.encode())) == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given_back", "instead"),
     [("10.10", "10.1"), ("10.10", "10.1000"), ("10.10", "1010e-2"), ("1.50", "1.5"), ("1.50", "15e-1")],
 )
@@ -32,7 +31,7 @@ def test_an_amount_may_be_sent_as_text_and_comes_back_as_a_number() -> None:
     assert difference_in(sent, decode_json(FOUND.encode())) == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given_back", "instead", "name"),
     [
         ('"order_id": 1', '"order_id": "1"', "order_id"),
@@ -54,7 +53,7 @@ def test_a_difference_is_named(given_back: str, instead: str, name: str) -> None
     assert difference_in(decode_json(SENT.encode()), found).startswith(name)
 
 
-@pytest.mark.parametrize("found", [b"[]", b"1", b"null"])
+@cases("found", [b"[]", b"1", b"null"])
 def test_an_answer_that_is_no_object_differs(found: bytes) -> None:
     assert difference_in(decode_json(SENT.encode()), decode_json(found)) == "the answer is not a JSON object"
 
@@ -69,7 +68,7 @@ ENDED = {
 }
 
 
-@pytest.mark.parametrize(
+@cases(
     "order",
     [
         ENDED,
@@ -82,7 +81,7 @@ def test_a_well_processed_order_has_no_contradiction(order: dict[str, object]) -
     assert find_contradiction(order) == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value"),
     [
         ("created_time", None),

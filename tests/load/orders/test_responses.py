@@ -18,6 +18,7 @@ from load.orders.comparison import (
     reason_in,
 )
 from load.orders.generated import GeneratedOrders
+from tests.cases import cases
 
 BODY = b'{"message": "Order processing initiated successfully", "order_id": "%s"}'
 NEW = b"http/1.1 202 accepted\r\nlocation: /order/7"
@@ -32,7 +33,7 @@ def _answer(status: int = 202, *, head: bytes = NEW, order_id: bytes = b"7") -> 
     return Response(status, head, BODY % order_id, True)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "may_be_known", "problem"),
     [
         (_answer(), False, ""),
@@ -48,7 +49,7 @@ def test_a_new_order_is_acknowledged_by_a_202_that_names_it(answer: Response, ma
     assert check_new(answer, 7, may_be_known=may_be_known) == problem
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "problem"),
     [
         (_answer(head=REPLAYED), ""),
@@ -72,7 +73,7 @@ def test_a_different_order_with_a_known_id_is_a_conflict() -> None:
     assert check_status(_answer(head=REPLAYED), 409) == "status 202 instead of 409"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "problem"),
     [
         (DONE, ""),
@@ -109,7 +110,7 @@ def _many(*, accepted: int, duplicates: int, rejected: list[Rejection], status: 
     return Response(status, b"", msgspec.json.encode(counts), True)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "has_known", "problem"),
     [
         (_many(accepted=10, duplicates=0, rejected=[]), False, ""),
@@ -134,7 +135,7 @@ def test_an_order_that_may_be_there_already_is_no_fault(has_known: bool) -> None
     assert check_many(repeated, new=10, has_known=has_known, may_repeat=True) == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("body", "reason"),
     [
         (b'{"title": "Overloaded"}', "Overloaded"),
@@ -153,7 +154,7 @@ def test_the_reason_is_read_from_the_problem(body: bytes, reason: str) -> None:
     assert reason_in(Response(422, b"", body, True)) == reason
 
 
-@pytest.mark.parametrize(
+@cases(
     ("body", "mistake"),
     [
         (b'{"order_id": "7"}', ""),

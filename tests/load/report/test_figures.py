@@ -1,13 +1,13 @@
 """Tests numbers as text, and the JSON that the charts draw."""
 
 import msgspec
-import pytest
 
 from load.report.page import data_of, exact, measured, share
+from tests.cases import cases
 from tests.load import sample_results as results
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (0, "0"),

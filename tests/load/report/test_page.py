@@ -6,9 +6,8 @@ import re
 from html import unescape
 from typing import Any
 
-import pytest
-
 from load.report.page import Tone, render, verdict_of
+from tests.cases import cases
 from tests.load import sample_results as results
 
 EVERY_KIND = [
@@ -27,7 +26,7 @@ def page_of(result: dict[str, Any]) -> str:
     return render(result).decode()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("result", "tone", "title"),
     [
         (results.closed_loop(), Tone.GOOD, "Passed: nothing lost"),
@@ -76,7 +75,7 @@ def test_an_interrupted_read_back_says_how_many_orders_were_checked() -> None:
     assert verdict.lines[0] == "Read back 7000 of 7064 acknowledged orders so far: none lost, none different."
 
 
-@pytest.mark.parametrize(
+@cases(
     ("read_back", "words"),
     [
         (
@@ -136,7 +135,7 @@ def test_the_notes_are_shown_unchanged() -> None:
     assert "<b>no</b>" not in page_of(results.failed())
 
 
-@pytest.mark.parametrize("make", EVERY_KIND)
+@cases("make", EVERY_KIND)
 def test_no_text_of_a_run_becomes_markup(make: Any) -> None:
     evil = "</script><script>alert(1)</script><!--\"'&"
     page = page_of(

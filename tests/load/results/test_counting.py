@@ -3,8 +3,6 @@
 from fractions import Fraction
 from math import ceil
 
-import pytest
-
 from load.results.counting import (
     MOST_POINTS,
     Distribution,
@@ -13,17 +11,18 @@ from load.results.counting import (
     thinned,
     timeline_of,
 )
+from tests.cases import cases
 from tests.load.results.recordings import S, recording_of
 
 
-@pytest.mark.parametrize("percentile", ["50", "90", "99", "99.9", "99.99"])
+@cases("percentile", ["50", "90", "99", "99.9", "99.99"])
 def test_the_rank_is_exact_for_any_number_of_values(percentile: str) -> None:
     for count in (*range(1, 2_000), *range(10_000, 200_000, 1_000)):
         rank = ceil(Fraction(percentile) * count / 100)
         assert percentile_of(range(1, count + 1), float(percentile)) == rank
 
 
-@pytest.mark.parametrize(
+@cases(
     ("length_s", "interval_s"), [(0, 0.001), (0.2, 0.001), (0.3, 0.002), (1, 0.005), (10, 0.05), (60, 0.5), (3600, 20)]
 )
 def test_the_interval_is_a_round_number_with_200_intervals_at_most(length_s: float, interval_s: float) -> None:
@@ -49,7 +48,7 @@ def test_a_long_time_series_is_thinned_and_keeps_its_ends() -> None:
     assert points == sorted(points)
 
 
-@pytest.mark.parametrize(("count", "last"), [(1, 0.0), (10, 90.0), (100, 99.0), (1000, 99.9), (10_000, 99.99)])
+@cases(("count", "last"), [(1, 0.0), (10, 90.0), (100, 99.0), (1000, 99.9), (10_000, 99.99)])
 def test_the_curve_ends_where_there_are_too_few_answers(count: int, last: float) -> None:
     curve = Distribution(range(1, count + 1)).curve()
     assert curve["percentile"][-2:] == [last, 100.0]
@@ -57,6 +56,6 @@ def test_the_curve_ends_where_there_are_too_few_answers(count: int, last: float)
     assert curve["latency_ms"] == sorted(curve["latency_ms"])
 
 
-@pytest.mark.parametrize(("percentile", "value"), [(0, 1), (50, 50), (99, 99), (99.1, 100), (100, 100)])
+@cases(("percentile", "value"), [(0, 1), (50, 50), (99, 99), (99.1, 100), (100, 100)])
 def test_a_percentile_is_the_nearest_rank(percentile: float, value: int) -> None:
     assert percentile_of(range(1, 101), percentile) == value

@@ -2,13 +2,13 @@
 
 from io import StringIO
 
-import pytest
 from rich.console import Console
 
 from load.http.connections import SendDelays
 from load.results.result import Result
 from load.results.summary import print_summary
 from load.settings import parse_settings
+from tests.cases import cases
 from tests.load.results.recordings import MS, S, recording_of
 
 
@@ -42,7 +42,7 @@ def _said(result: Result) -> str:
     return text.getvalue()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("result", "is_limit"),
     [
         (_open_loop(), False),

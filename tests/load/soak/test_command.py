@@ -7,11 +7,10 @@ import pytest
 from load.cli.errors import CommandError
 from load.soak import command
 from load.soak.command import main, split
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
-    ("minutes", "parts"), [(10, (10, 60.0)), (2, (2, 60.0)), (2.5, (3, 50.0)), (1, (2, 30.0)), (0.1, (2, 3.0))]
-)
+@cases(("minutes", "parts"), [(10, (10, 60.0)), (2, (2, 60.0)), (2.5, (3, 50.0)), (1, (2, 30.0)), (0.1, (2, 3.0))])
 def test_the_time_is_split_into_parts_of_up_to_a_minute(minutes: float, parts: tuple[int, float]) -> None:
     assert split(minutes) == pytest.approx(parts)
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import msgspec
-import pytest
 
 from load.soak.limits import Finding, compare_minutes, require_zero
 from load.soak.load import Minute
 from load.soak.sessions import CONNECTIONS
+from tests.cases import cases
 
 ONE = Minute(
     name="1",
@@ -44,7 +44,7 @@ def test_an_unchanged_server_passes() -> None:
     assert _failed(require_zero({"lost": 0})) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "change",
     [
         {"memory_mib": 113.9},
@@ -59,7 +59,7 @@ def test_growth_up_to_the_limit_passes(change: dict[str, float]) -> None:
     assert _failed(compare_minutes(_last(**change), {})) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "name"),
     [
         ({"memory_mib": 114.1}, "memory"),

@@ -15,13 +15,14 @@ from load.http.connection import Response
 from load.orders.comparison import check_status
 from load.soak import sessions as sessions_module
 from load.soak.sessions import CheckedRequest, follow_metrics, last_id_in, resume_events, send_requests, stall_events
+from tests.cases import cases
 from tests.load.shop import Fault, Shop
 
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 Session = Callable[..., Coroutine[Any, Any, None]]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("piece", "last_id"),
     [
         (b"\nid: a-1\nevent: order\ndata: {}\n\nid: a-2\nevent: order\ndata: {}\n\n", b"a-2"),

@@ -10,6 +10,7 @@ from models.errors import InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
 from models.parsing.order_parser import parse_order
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.examples import examples
 from tests.models.parsing.paths import with_and_without_metadata
 from tests.models.samples import order_text
@@ -38,8 +39,8 @@ def error_of(amount: str, metadata: str | None) -> str:
 
 
 @with_and_without_metadata
-@pytest.mark.parametrize("quote", ["", '"'], ids=["number", "string"])
-@pytest.mark.parametrize(
+@cases("quote", ["", '"'])
+@cases(
     ("text", "ten_thousandths"),
     [
         ("0", 0),
@@ -64,14 +65,13 @@ def error_of(amount: str, metadata: str | None) -> str:
         ("99999999999999e-4", LARGEST),
         ("0.99999999999999e10", LARGEST),
     ],
-    ids=lambda value: str(value)[:24],
 )
 def test_an_amount_is_parsed_exactly(text: str, ten_thousandths: int, quote: str, metadata: str | None) -> None:
     assert parse(quote + text + quote, metadata).total_amount == ten_thousandths
 
 
 @with_and_without_metadata
-@pytest.mark.parametrize(
+@cases(
     "amount",
     both(
         [
@@ -79,14 +79,13 @@ def test_an_amount_is_parsed_exactly(text: str, ten_thousandths: int, quote: str
             "9" * 5_000, "1e9999999999", "1e999999999999999999", "1e99999999999999999999", "1e" + "9" * 5_000,
         ]
     ),
-    ids=lambda text: text[:28],
 )  # fmt: skip
 def test_an_amount_out_of_range_is_an_error(amount: str, metadata: str | None) -> None:
     assert error_of(amount, metadata) == OUT_OF_RANGE
 
 
 @with_and_without_metadata
-@pytest.mark.parametrize(
+@cases(
     "amount",
     both(
         [
@@ -94,14 +93,13 @@ def test_an_amount_out_of_range_is_an_error(amount: str, metadata: str | None) -
             "1e-999999999999999999", "1e-1500000000000000000", "1e-1999999999999999997",
         ]
     ),
-    ids=lambda text: text[:28],
 )  # fmt: skip
 def test_an_amount_with_five_decimal_places_is_an_error_not_rounded(amount: str, metadata: str | None) -> None:
     assert error_of(amount, metadata) == TOO_MANY_PLACES
 
 
 @with_and_without_metadata
-@pytest.mark.parametrize(
+@cases(
     "amount",
     [
         "true", "false", "null", "[]", "{}", "[1]", '""', '" "', '"NaN"', '"nan"', '"sNaN"', '"Infinity"',
@@ -113,7 +111,7 @@ def test_an_amount_that_is_not_a_number_is_an_error(amount: str, metadata: str |
     assert error_of(amount, metadata) == NOT_A_NUMBER
 
 
-@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "01", "+1", ".5", "1.", "1_0", "0x1"])
+@cases("amount", ["NaN", "Infinity", "-Infinity", "01", "+1", ".5", "1.", "1_0", "0x1"])
 def test_an_amount_that_is_not_a_json_number_is_not_json(amount: str) -> None:
     with pytest.raises(NotJsonError):
         parse(amount, None)
@@ -129,7 +127,7 @@ def test_every_amount_is_unchanged_by_a_round_trip(ten_thousandths: int) -> None
     assert parse(f"{ten_thousandths}E-4", None).total_amount == ten_thousandths
 
 
-@pytest.mark.parametrize(
+@cases(
     ("ten_thousandths", "text"),
     [
         (0, "0"), (1, "0.0001"), (10, "0.001"), (10_000, "1"), (100_000, "10"), (999_900, "99.99"), (1_000_000, "100"),

@@ -13,6 +13,7 @@ from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import BYTE_ORDER_MARK
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.examples import examples
 from tests.models.parsing.parsed import read_whole_array
 from tests.models.samples import order_text
@@ -47,12 +48,12 @@ def test_an_array_is_split_without_validating_its_elements() -> None:
     assert read_whole_array(b'["\xff", 1]') == [b'"\xff"', b"1"]
 
 
-@pytest.mark.parametrize("part_bytes", [1, 2, 3, 64 * 1024])
+@cases("part_bytes", [1, 2, 3, 64 * 1024])
 def test_one_byte_order_mark_before_an_array_is_skipped(part_bytes: int) -> None:
     assert read_whole_array(BYTE_ORDER_MARK + b" [1, {}]", part_bytes=part_bytes) == [b"1", b"{}"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [BYTE_ORDER_MARK, 2 * BYTE_ORDER_MARK + b"[1]", b" " + BYTE_ORDER_MARK + b"[1]", b"[1, %b1]" % BYTE_ORDER_MARK],
 )
@@ -66,21 +67,19 @@ def test_numbers_in_an_array_keep_their_notation() -> None:
     assert text == b'{"total_amount": 0.10000}'
 
 
-@pytest.mark.parametrize("text", [b"", b" ", b"[", b"[1", b"[1,]", b"[1]]", b"{", b"nonsense", b"\xff", b"[01]"])
+@cases("text", [b"", b" ", b"[", b"[1", b"[1,]", b"[1]]", b"{", b"nonsense", b"\xff", b"[01]"])
 def test_a_body_that_is_not_json_is_a_not_json_error(text: bytes) -> None:
     with pytest.raises(NotJsonError):
         read_whole_array(text)
 
 
-@pytest.mark.parametrize(
-    "text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 10_000], ids=["cut off", "arrays", "objects"]
-)
+@cases("text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 10_000])
 def test_json_that_is_nested_too_deeply_is_an_error(text: bytes) -> None:
     with pytest.raises(NotJsonError, match="nested deeper than 100 levels"):
         read_whole_array(text)
 
 
-@pytest.mark.parametrize("text", [b"{}", b"null", b"1", b'"[]"', order_text()])
+@cases("text", [b"{}", b"null", b"1", b'"[]"', order_text()])
 def test_json_that_is_not_an_array_is_an_error(text: bytes) -> None:
     with pytest.raises(InvalidOrderError, match="# must be an array of orders"):
         read_whole_array(text)
@@ -129,7 +128,7 @@ def test_elements_do_not_depend_on_the_parts_of_the_body(
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     "element",
     [
         order_text(metadata=f'{{"a": {[{}] * 2_000}}}'),
@@ -139,7 +138,6 @@ def test_elements_do_not_depend_on_the_parts_of_the_body(
         b"{}" + b" " * 60_000,
         b'"%s"' % (b"\\n" * 10_000),
     ],
-    ids=["objects", "commas", "items", "deep", "spaces", "escapes"],
 )
 def test_the_number_of_steps_grows_with_the_length_of_an_array(element: bytes) -> None:
     count = min(MAX_ORDERS, 8 * 1024 * 1024 // (len(element) + 1))

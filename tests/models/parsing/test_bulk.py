@@ -1,11 +1,10 @@
 """Parsing many orders: an invalid order does not affect the other orders, and no step takes long."""
 
-import pytest
-
 from models.errors import InvalidOrderError, NotJsonError
 from models.parsing.bulk import parse_orders
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.models.parsing.parsed import parse_all
 from tests.models.samples import order_text
 
@@ -32,7 +31,7 @@ def test_each_text_becomes_an_order_or_an_error() -> None:
     assert all(error.__traceback__ is None for error in (not_json, bad, not_utf8, nothing))
 
 
-@pytest.mark.parametrize("order_id", ["0", "1.0", "true", '"7"', "null", str(2**63), None])
+@cases("order_id", ["0", "1.0", "true", '"7"', "null", str(2**63), None])
 def test_an_invalid_id_is_not_in_the_error(order_id: str | None) -> None:
     [bad] = parse_all([order_text(order_id=order_id)])
     assert isinstance(bad, InvalidOrderError)

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from models.parsing.lines import Lines
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.strict_json import BYTE_ORDER_MARK
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.models.parsing.parsed import parse_all
 from tests.models.samples import order_text
 
@@ -26,7 +26,7 @@ def lines_of(*parts: bytes) -> list[tuple[int, bytes]]:
     return [line for part in parts for line in lines.add(part)] + lines.end()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         (b"", []),
@@ -48,7 +48,7 @@ def lines_of(*parts: bytes) -> list[tuple[int, bytes]]:
         (MARK[:1], [(0, MARK[:1])]),
     ],
 )
-@pytest.mark.parametrize("part_bytes", [1, 2, 100])
+@cases("part_bytes", [1, 2, 100])
 def test_lines_are_numbered_from_0_and_blank_lines_count(
     text: bytes, expected: list[tuple[int, bytes]], part_bytes: int
 ) -> None:
@@ -66,9 +66,9 @@ def test_lines_do_not_depend_on_how_the_text_is_split_into_parts(pieces: list[by
     assert lines_of(*parts) == expected
 
 
-@pytest.mark.parametrize("begin", [b"", b"\n", MARK], ids=["nothing", "a line feed", "a byte-order mark"])
-@pytest.mark.parametrize("step", [1_000, 65_536, LONG, 10 * LONG])
-@pytest.mark.parametrize(
+@cases("begin", [b"", b"\n", MARK])
+@cases("step", [1_000, 65_536, LONG, 10 * LONG])
+@cases(
     "line",
     [
         b"x" * LONG,
@@ -79,7 +79,6 @@ def test_lines_do_not_depend_on_how_the_text_is_split_into_parts(pieces: list[by
         b" " * 2 * LONG + order_text() + b" " * 2 * LONG,
         b" " * 2 * LONG,
     ],
-    ids=["just too long", "far too long", "a string", "blanks before", "blanks behind", "blanks around", "blanks"],
 )
 def test_a_line_that_is_too_long_is_one_invalid_order(line: bytes, step: int, begin: bytes) -> None:
     text = begin + line + b"\n" + order_text() + b"\n"

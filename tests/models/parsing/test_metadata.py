@@ -9,6 +9,7 @@ from models.parsing.order_body import MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order, parse_order_fast
 from models.parsing.strict_json import MAX_DEPTH
 from models.writes import NewOrder
+from tests.cases import cases
 from tests.examples import examples
 from tests.models.samples import order_text
 
@@ -41,7 +42,7 @@ def metadata_of(size: int, character: str = "x") -> str:
     return f'{{"a":"{character * filling}{"x" * rest}"}}'
 
 
-@pytest.mark.parametrize(
+@cases(
     "metadata",
     [
         "{}",
@@ -73,15 +74,15 @@ def test_missing_metadata_is_none() -> None:
     assert parse_order(order_text()).metadata is None
 
 
-@pytest.mark.parametrize("metadata", ["[]", "[{}]", "1", '"{}"', "true", '""', "[null]"])
+@cases("metadata", ["[]", "[{}]", "1", '"{}"', "true", '""', "[null]"])
 def test_metadata_that_is_not_an_object_is_an_error(metadata: str) -> None:
     with pytest.raises(InvalidOrderError) as raised:
         parse(metadata)
     assert raised.value.errors == [("#/metadata", "must be a JSON object")]
 
 
-@pytest.mark.parametrize("null", ["null", " \nnull\t"])
-@pytest.mark.parametrize("amount", ["99.99", '"99.99"'], ids=["fast", "slow"])
+@cases("null", ["null", " \nnull\t"])
+@cases("amount", ["99.99", '"99.99"'])
 def test_null_is_the_same_as_no_metadata(null: str, amount: str) -> None:
     assert parse_order(order_text(metadata=null, total_amount=amount)) == parse_order(order_text())
 
@@ -90,7 +91,7 @@ def test_null_takes_the_fast_path() -> None:
     assert parse_order_fast(order_text(metadata="null")) == parse_order(order_text())
 
 
-@pytest.mark.parametrize("values", [("null", "null"), ("null", "{}"), ("{}", "null")])
+@cases("values", [("null", "null"), ("null", "{}"), ("{}", "null")])
 def test_null_and_other_metadata_in_one_order_is_an_error(values: tuple[str, str]) -> None:
     first, second = values
     body = order_text(metadata=first)[:-1] + b', "metadata": %s}' % second.encode()
@@ -98,7 +99,7 @@ def test_null_and_other_metadata_in_one_order_is_an_error(values: tuple[str, str
         parse_order(body)
 
 
-@pytest.mark.parametrize("character", ["x", "é", "😀"])
+@cases("character", ["x", "é", "😀"])
 def test_metadata_can_have_16_kib_but_not_one_byte_more(character: str) -> None:
     largest = metadata_of(MAX_METADATA_BYTES, character)
     assert len(largest.encode()) == 16_384
@@ -119,7 +120,7 @@ def test_the_fast_and_the_slow_path_agree_on_metadata(metadata: str) -> None:
     assert fast == slow
 
 
-@pytest.mark.parametrize(
+@cases(
     "metadata",
     [
         "{}",
@@ -127,7 +128,6 @@ def test_the_fast_and_the_slow_path_agree_on_metadata(metadata: str) -> None:
         '{"a": [1e400, 9e300, 5e-324, -0.0, 123456789012345678901234567890]}',
         '{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH,
     ],
-    ids=["empty", "usual", "numbers", "deepest"],
 )
 def test_valid_metadata_takes_the_fast_path(metadata: str) -> None:
     order = parse_order_fast(order_text(metadata=metadata))

@@ -2,14 +2,14 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.parsing.strict_json import same_value
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "other"),
     [
         ("{}", "{ }"),
@@ -31,7 +31,7 @@ def test_json_texts_with_equal_values_are_equal(one: str, other: str) -> None:
     assert same_value(other, one)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "other"),
     [
         ('{"a":1}', "{}"),

@@ -16,6 +16,7 @@ from models.sqlite.database import RetryingSqliteDatabase, is_busy
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion, Outcome
+from tests.cases import cases
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -343,7 +344,7 @@ def test_a_rollback_by_sqlite_itself_raises_the_original_error(
     assert other.execute("SELECT pending FROM totals").fetchone() == (8,)
 
 
-@pytest.mark.parametrize("name", ["BUSY", "BUSY_RECOVERY", "BUSY_SNAPSHOT", "BUSY_TIMEOUT", "LOCKED", "LOCKED_VTAB"])
+@cases("name", ["BUSY", "BUSY_RECOVERY", "BUSY_SNAPSHOT", "BUSY_TIMEOUT", "LOCKED", "LOCKED_VTAB"])
 def test_is_busy_accepts_every_extended_result_code(name: str) -> None:
     error = sqlite3.OperationalError("any text")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
@@ -351,7 +352,7 @@ def test_is_busy_accepts_every_extended_result_code(name: str) -> None:
     assert is_busy(peewee.OperationalError(error))
 
 
-@pytest.mark.parametrize("name", ["FULL", "IOERR", "IOERR_LOCK", "READONLY", "CANTOPEN", "ERROR", "PROTOCOL"])
+@cases("name", ["FULL", "IOERR", "IOERR_LOCK", "READONLY", "CANTOPEN", "ERROR", "PROTOCOL"])
 def test_is_busy_ignores_the_text_of_the_error(name: str) -> None:
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from models.order import Attempt, Ending, Order, Status
 from models.writes import Outcome
+from tests.cases import cases
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff
 from workers.dispatch.retries import INTERRUPTED, MAX_BUSY_US, MAX_EXTRA_DELAY_S, RetryPolicy
@@ -63,7 +64,7 @@ def test_delays_double_from_a_second_to_an_hour() -> None:
     assert [delay_us(outcome) / SECOND_US for outcome in outcomes] == [min(2**n, HOUR_S) for n in range(15)]
 
 
-@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+@cases(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
 def test_delays_have_a_jitter_of_20_percent(jitter: float, factor: float) -> None:
     outcome = policy(jitter=jitter).after(claimed(4), ValueError("x"))
     assert delay_us(outcome) == pytest.approx(8 * factor * SECOND_US, abs=1)
@@ -96,14 +97,14 @@ def test_the_delay_is_within_the_bounds_for_its_error(
     assert min_s - 1e-6 <= wait_s <= max_s + 1e-6
 
 
-@pytest.mark.parametrize("seconds", [0, 0.25, 1, 7_200.5, MAX_DELAY_S, Decimal("1.5")])
+@cases("seconds", [0, 0.25, 1, 7_200.5, MAX_DELAY_S, Decimal("1.5")])
 def test_the_delay_of_retry_later_is_exact(seconds: float) -> None:
     for jitter in (0.0, 0.9):
         outcome = policy(jitter=jitter).after(claimed(9), RetryLater(seconds))
         assert delay_us(outcome) == seconds * SECOND_US
 
 
-@pytest.mark.parametrize(("number", "retry_after_s", "delay_s"), [(1, 120, 120), (3, 4, 4), (8, 120, 128), (1, -5, 1)])
+@cases(("number", "retry_after_s", "delay_s"), [(1, 120, 120), (3, 4, 4), (8, 120, 128), (1, -5, 1)])
 def test_retry_after_is_the_minimum_delay(number: int, retry_after_s: float, delay_s: int) -> None:
     outcome = policy().after(claimed(number), NotDeliveredError("503", retry_after_s=retry_after_s))
     assert delay_us(outcome) == delay_s * SECOND_US
@@ -116,7 +117,7 @@ def test_retry_after_can_exceed_the_maximum_backoff() -> None:
 # The number of attempts
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), RetryLater(5, "x"), NotDeliveredError("x", retry_after_s=5)])
+@cases("error", [ValueError("x"), RetryLater(5, "x"), NotDeliveredError("x", retry_after_s=5)])
 def test_after_the_last_attempt_the_order_is_failed_with_its_last_error(error: Exception) -> None:
     assert policy(max_attempts=3).after(claimed(2), error).status is Status.PENDING
     for number in (3, 4):
@@ -134,9 +135,7 @@ def test_a_rejected_order_is_failed_after_its_first_attempt() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), MemoryError(), RecursionError()]
-)
+@cases("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), MemoryError(), RecursionError()])
 def test_any_other_exception_is_retried(error: BaseException) -> None:
     assert policy().after(claimed(), error).status is Status.PENDING
 
@@ -162,7 +161,7 @@ def test_a_crash_counts_as_an_attempt() -> None:
 # Attempts that do not count
 
 
-@pytest.mark.parametrize("number", [1, 3, 4, 1_000_000])
+@cases("number", [1, 3, 4, 1_000_000])
 def test_a_refused_attempt_does_not_count_for_a_day_and_waits_as_long_as_the_pause(number: int) -> None:
     order = claimed(number, refusals=0, created_us=NOW_US - MAX_BUSY_US + 1)
     outcome = policy(max_attempts=3).after(order, ReceiverBusyError("the receiver answered 429", retry_after_s=2.5))
@@ -170,9 +169,7 @@ def test_a_refused_attempt_does_not_count_for_a_day_and_waits_as_long_as_the_pau
     assert outcome == Outcome(5, number, Status.PENDING, "the receiver answered 429", due_us, counts=False)
 
 
-@pytest.mark.parametrize(
-    ("pause_s", "delay_s"), [(0.01, 1.01), (1.0, 2.0), (7.0, 14.0), (3_600.0, 3_600.0 + MAX_EXTRA_DELAY_S)]
-)
+@cases(("pause_s", "delay_s"), [(0.01, 1.01), (1.0, 2.0), (7.0, 14.0), (3_600.0, 3_600.0 + MAX_EXTRA_DELAY_S)])
 def test_an_order_that_is_refused_again_waits_longer_so_that_others_go_first(pause_s: float, delay_s: float) -> None:
     order = claimed(2, refusals=1, created_us=NOW_US)
     assert delay_us(policy().after(order, ReceiverBusyError("429", retry_after_s=pause_s))) == delay_s * SECOND_US
@@ -206,7 +203,7 @@ def test_an_order_that_was_not_sent_goes_back_unchanged() -> None:
 # Error texts
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "text"),
     [
         (Rejected("sold out"), "sold out"),
@@ -241,7 +238,7 @@ def test_the_text_of_an_error_does_not_contain_its_cause() -> None:
     assert text_of(error) == "ValueError: outer"
 
 
-@pytest.mark.parametrize("kind", [Rejected, NotDeliveredError, ValueError])
+@cases("kind", [Rejected, NotDeliveredError, ValueError])
 def test_a_long_text_is_truncated(kind: type[Exception]) -> None:
     text = text_of(kind("ü" * 1_000_000))
     assert len(text) == MAX_ERROR_CHARACTERS
@@ -263,7 +260,7 @@ def test_only_exceptions_that_report_an_outcome_are_expected() -> None:
 # Exceptions of a user's function
 
 
-@pytest.mark.parametrize(("reason", "text"), [(42, "42"), (None, "None"), (["a", "b"], "['a', 'b']"), (b"x", "b'x'")])
+@cases(("reason", "text"), [(42, "42"), (None, "None"), (["a", "b"], "['a', 'b']"), (b"x", "b'x'")])
 def test_a_reason_can_be_any_object(reason: object, text: str) -> None:
     assert text_of(Rejected(reason)) == text
     assert text_of(RetryLater(1, reason)) == text
@@ -275,13 +272,13 @@ def test_without_a_reason_the_text_has_a_default() -> None:
     assert text_of(RetryLater(0.5)) == "to be tried again in 0.5 s"
 
 
-@pytest.mark.parametrize("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, MAX_DELAY_S + 1, 1e300])
+@cases("seconds", [-1, -1e-9, math.nan, math.inf, -math.inf, MAX_DELAY_S + 1, 1e300])
 def test_retry_later_rejects_an_invalid_delay(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"^RetryLater takes from 0 to 31622400 seconds, not "):
         RetryLater(seconds)
 
 
-@pytest.mark.parametrize("delay_s", [float("inf"), float("nan"), "5", -1.0, 1e20, None])
+@cases("delay_s", [float("inf"), float("nan"), "5", -1.0, 1e20, None])
 def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
     class Never(RetryLater):
         def __init__(self) -> None:
@@ -290,7 +287,7 @@ def test_an_invalid_delay_in_a_subclass_is_ignored(delay_s: Any) -> None:
     assert delay_us(policy().after(claimed(2), Never())) == 2 * SECOND_US
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "ending"),
     [
         (Rejected("no"), Ending.REJECTED),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from models.order import Order
+from tests.cases import cases
 from tests.models.samples import claimed_order, new_order
 from tests.workers.recording_reports import RecordingReports
 from workers.processors.order_queue import MAX_ORDERS, MAX_WAIT_S, OrderQueue
@@ -68,7 +69,7 @@ async def test_before_the_first_result_no_order_waits() -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("duration_s", "capacity"),
     [(0.0, MAX_ORDERS), (0.000_001, MAX_ORDERS), (0.002, 50), (0.025, 4), (0.06, 2), (3_600.0, 2)],
 )

@@ -14,6 +14,7 @@ from models.postgresql.connection.errors import (
     is_temporary,
     storage_errors,
 )
+from tests.cases import cases
 
 TEMPORARY = [
     errors.ConnectionFailure,
@@ -38,13 +39,13 @@ class Wrapped(peewee.OperationalError):
         self.orig = error
 
 
-@pytest.mark.parametrize("kind", TEMPORARY)
+@cases("kind", TEMPORARY)
 def test_errors_that_end_by_themselves_are_temporary(kind: type[psycopg.Error]) -> None:
     assert is_temporary(kind("x"))
     assert is_temporary(Wrapped(kind("x")))
 
 
-@pytest.mark.parametrize("kind", LASTING)
+@cases("kind", LASTING)
 def test_other_errors_are_not_temporary(kind: type[psycopg.Error]) -> None:
     assert not is_temporary(kind("x"))
     assert not is_temporary(Wrapped(kind("x")))
@@ -58,7 +59,7 @@ def test_an_error_of_the_connection_without_a_code_is_temporary_and_gets_a_code(
     assert not is_temporary(ValueError("x"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         'FATAL:  password authentication failed for user "shop"',
@@ -72,7 +73,7 @@ def test_a_refused_connection_is_not_tried_again(text: str) -> None:
     assert not is_temporary(psycopg.OperationalError(text))
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "FATAL:  the database system is starting up",
@@ -85,7 +86,7 @@ def test_a_connection_that_can_succeed_later_is_tried_again(text: str) -> None:
     assert is_temporary(psycopg.OperationalError(text))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "kind", "code"),
     [
         (errors.DiskFull("no space"), StorageUnavailableError, "53100"),
@@ -111,7 +112,7 @@ def test_the_text_of_a_storage_error_is_the_first_line() -> None:
     assert str(raised.value) == "server closed the connection unexpectedly"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("code", "expected"),
     [("XX001", True), ("22003", True), ("23505", True), ("54000", True), ("53100", False), ("08006", False)],
 )

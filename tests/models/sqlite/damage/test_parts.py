@@ -6,6 +6,7 @@ import pytest
 
 from models.errors import StorageDamagedError, StorageError, StorageUnavailableError
 from models.sqlite.damage.parts import Budget, run_in_parts
+from tests.cases import cases
 
 
 class Doubling:
@@ -53,7 +54,7 @@ def test_the_rest_is_not_tried_after_the_limit(failures: int, time_s: float) -> 
     assert isinstance(budget.error, StorageUnavailableError)
 
 
-@pytest.mark.parametrize("code", ["SQLITE_FULL", "SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_WRITE", "SQLITE_NOTADB"])
+@cases("code", ["SQLITE_FULL", "SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_WRITE", "SQLITE_NOTADB"])
 def test_an_error_of_the_whole_database_ends_it_at_once(code: str) -> None:
     work = Doubling(1, code=code)
     results, damaged = run_in_parts(range(100), work, Budget())

@@ -19,6 +19,7 @@ import pytest
 
 from models.order import Order as StoredOrder
 from models.order import Status
+from tests.cases import cases
 from workers.processors import Order
 from workers.processors.functions.coroutine_thread import CoroutineThread
 from workers.processors.functions.function import (
@@ -87,16 +88,14 @@ def test_the_function_is_called_with_the_order() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("ten_thousandths", "text"), [(0, "0"), (1, "0.0001"), (1_000, "0.1"), (99_999_999_999_999, "9999999999.9999")]
-)
+@cases(("ten_thousandths", "text"), [(0, "0"), (1, "0.0001"), (1_000, "0.1"), (99_999_999_999_999, "9999999999.9999")])
 def test_the_amount_is_an_exact_decimal(ten_thousandths: int, text: str) -> None:
     amount = argument_for(order(total_amount=ten_thousandths)).total_amount
     assert isinstance(amount, Decimal)
     assert str(amount) == text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("metadata", "value"),
     [
         (None, None),
@@ -111,7 +110,7 @@ def test_metadata_is_a_dictionary_or_none(metadata: str | None, value: dict[str,
     assert argument_for(order(metadata=metadata)).metadata == value
 
 
-@pytest.mark.parametrize(
+@cases(
     ("created_us", "text"),
     [
         (0, "1970-01-01T00:00:00+00:00"),
@@ -129,12 +128,12 @@ def test_the_time_is_exact_and_in_utc(created_us: int, text: str) -> None:
 # Results and exceptions
 
 
-@pytest.mark.parametrize("result", [None, 0, False, "failed", ValueError("not raised"), NotImplemented, iter([])])
+@cases("result", [None, 0, False, "failed", ValueError("not raised"), NotImplemented, iter([])])
 def test_any_returned_value_completes_the_order(result: object) -> None:
     process(lambda order: result)
 
 
-@pytest.mark.parametrize(
+@cases(
     "error",
     [Rejected("no"), RetryLater(5), NotDeliveredError("x"), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)],
 )
@@ -158,7 +157,7 @@ class AsyncShop:
         await reject_later(order)
 
 
-@pytest.mark.parametrize(
+@cases(
     "function",
     [
         reject_later,
@@ -175,7 +174,7 @@ def test_a_coroutine_is_run_and_its_exception_decides(function: Callable[[Order]
         process(function)
 
 
-@pytest.mark.parametrize("error", [RetryLater(5), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)])
+@cases("error", [RetryLater(5), KeyError("sku"), KeyboardInterrupt(), SystemExit(1)])
 def test_an_exception_of_a_coroutine_is_not_changed(error: BaseException) -> None:
     async def raising(order: Order) -> None:
         raise error
@@ -199,7 +198,7 @@ def test_all_coroutines_share_one_event_loop() -> None:
     assert found[0][0] != threading.get_ident()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("function", "expected"),
     [
         (reject_later, True),
@@ -429,7 +428,7 @@ def test_an_interrupt_during_the_import_is_raised_unchanged(module: Callable[[st
         load_function(f"{module('raise KeyboardInterrupt')}:process")
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         "",

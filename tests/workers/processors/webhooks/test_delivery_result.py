@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from workers.http.messages import Response
 from workers.processors.webhooks.delivery_result import (
     MAX_RETRY_AFTER_S,
@@ -33,13 +34,13 @@ def test_only_2xx_accepts_and_only_410_and_422_reject_the_order(retry_after: str
     assert set(verdicts.values()) <= {Verdict.ACCEPTED, Verdict.REJECTED, Verdict.BUSY, Verdict.FAILED}
 
 
-@pytest.mark.parametrize("text", ["soon", "", "-5"])
+@cases("text", ["soon", "", "-5"])
 def test_an_invalid_retry_after_counts_as_none(text: str) -> None:
     assert result(503, text) == DeliveryResult(Verdict.FAILED, "the receiver answered 503", None)
     assert result(429, text) == DeliveryResult(Verdict.BUSY, "the receiver answered 429", None)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "seconds"),
     [
         ("0", 0),

@@ -1,9 +1,9 @@
 """The text of an error response: charsets and markup."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from workers.processors.webhooks.error_body import MAX_PAGE_CHARACTERS, readable_text
 
 PAGE = "text/html; charset=utf-8"
@@ -16,7 +16,7 @@ def text_of(body: bytes, content_type: str = "") -> str:
 # Charsets
 
 
-@pytest.mark.parametrize(
+@cases(
     ("content_type", "body"),
     [
         ("", "größe ✓".encode()),
@@ -43,7 +43,7 @@ def test_bytes_that_are_not_in_the_charset_are_replaced() -> None:
 # Markup
 
 
-@pytest.mark.parametrize(
+@cases(
     ("page", "text"),
     [
         (
@@ -75,7 +75,7 @@ def test_a_page_without_a_content_type_is_recognised() -> None:
     assert text_of(b"<html><p>no", "application/octet-stream") == "no"
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/problem+json", ""])
+@cases("content_type", ["application/json", "text/plain", "application/problem+json", ""])
 def test_other_text_is_unchanged(content_type: str) -> None:
     assert text_of(b'{"error": "<b>no</b> &amp; never"}', content_type) == '{"error": "<b>no</b> &amp; never"}'
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
+from tests.cases import cases
 from workers.processors.webhooks.secrets import (
     MAX_FILE_BYTES,
     SecretFile,
@@ -19,16 +20,14 @@ from workers.processors.webhooks.secrets import (
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # noqa: S105 - used only in these tests
 
 
-@pytest.mark.parametrize(
-    "secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"]
-)
+@cases("secret", [SECRET, SECRET.removeprefix("whsec_"), "c2VjcmU=", "c2VjcmU", "whsec_c2VjcmU", "c2VjcmU====", "AA"])
 def test_valid_secrets_are_separated_by_spaces(secret: str) -> None:
     assert parse_source(secret) == SecretSource((secret,))
     assert parse_source(f"{secret} {SECRET} AA").read() == (secret, SECRET, "AA")
     Webhook(secret)
 
 
-@pytest.mark.parametrize(
+@cases(
     "secret",
     [
         "",
