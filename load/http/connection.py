@@ -21,6 +21,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 LENGTH_DIGITS = 15
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"http/1\.[01] ([0-9]{3})")
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)")
 READ_CHUNK = 4096  # IOStream allocates this many bytes for each read. The response to one order fits into one read.
 RESPONSE_S = 30.0
 
@@ -38,65 +39,42 @@ class Response(NamedTuple):
     keep_alive: bool
 
 
-class ResponseReader:
-    """Reads one response from the bytes that a connection receives.
+def parse_response(data: bytes | bytearray, *, ended: bool = False) -> Response | None:
+    """Parse all bytes that came for one response. Return None if it is incomplete. `ended`: the connection was closed.
 
     Skips informational responses (1xx). Raises MalformedResponse if the response is not HTTP/1, has a chunked body, has
     bytes after its end, or is too long: over 64 KiB for all heads, or over 16 MiB for the body.
     """
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._head = b""
-        self._head_bytes = 0
-        self._status = 0
-        self._length: int | None = None
-
-    def add(self, data: bytes, *, ended: bool = False) -> Response | None:
-        """Add received bytes. Return the response once it is complete. `ended`: the connection has been closed."""
-        searched = len(self._data)
-        self._data += data
-        if self._status < 200 and not self._take_heads(searched):
+    status, begin, head = 0, 0, b""
+    while status < 200:
+        end = data.find(HEAD_END, begin)
+        if (len(data) if end < 0 else end) > MAX_HEAD_BYTES:
+            raise MalformedResponse(f"headers of over {MAX_HEAD_BYTES >> 10} KiB")
+        if end < 0 and b"HTTP/1.".startswith(data[begin : begin + 7]):
             return None
-        size, length = len(self._data), self._length
-        if length is None and size > MAX_BODY_BYTES:
-            raise MalformedResponse(f"a body of over {MAX_BODY_BYTES >> 20} MiB")
-        if length is not None and size > length:
-            raise MalformedResponse("more bytes than its Content-Length says")
-        if size != length and not (length is None and ended):
-            return None
-        is_kept = length is not None and self._head[7:8] == b"1" and b"\r\nconnection: close" not in self._head
-        return Response(self._status, self._head, bytes(self._data), is_kept)
-
-    def _take_heads(self, searched: int) -> bool:
-        """Read the heads of the informational and the final responses. Return False if the final head is incomplete."""
-        while self._status < 200:
-            # The blank line can be split between earlier and new bytes.
-            end = self._data.find(HEAD_END, max(0, searched - len(HEAD_END)))
-            searched = 0
-            if self._head_bytes + (len(self._data) if end < 0 else end) > MAX_HEAD_BYTES:
-                raise MalformedResponse(f"headers of over {MAX_HEAD_BYTES >> 10} KiB")
-            if end < 0 and b"HTTP/1.".startswith(self._data[:7]):
-                return False
-            head = bytes(self._data[:end]).lower()
-            status = STATUS_LINE.match(head)
-            if end < 0 or not status:
-                raise MalformedResponse("not an HTTP/1 answer")
-            self._head, self._status = head, int(status[1])
-            self._head_bytes += end + len(HEAD_END)
-            del self._data[: end + len(HEAD_END)]
-        self._length = _content_length(self._head, self._status)
-        return True
+        head = bytes(data[begin:end]).lower()
+        found = STATUS_LINE.match(head)
+        if end < 0 or not found:
+            raise MalformedResponse("not an HTTP/1 answer")
+        status, begin = int(found[1]), end + len(HEAD_END)
+    size, length = len(data) - begin, _content_length(head, status)
+    if length is None and size > MAX_BODY_BYTES:
+        raise MalformedResponse(f"a body of over {MAX_BODY_BYTES >> 20} MiB")
+    if length is not None and size > length:
+        raise MalformedResponse("more bytes than its Content-Length says")
+    if size != length and not (length is None and ended):
+        return None
+    is_kept = length is not None and head[7:8] == b"1" and b"\r\nconnection: close" not in head
+    return Response(status, head, bytes(data[begin:]), is_kept)
 
 
 def _content_length(head: bytes, status: int) -> int | None:
-    found = head.find(b"\r\ncontent-length:")
-    if found < 0:
+    found = CONTENT_LENGTH.search(head)
+    if not found:
         if b"\r\ntransfer-encoding:" in head:
             raise MalformedResponse("a chunked answer, which the load generator does not read")
         return 0 if status in (204, 304) else None
-    end = head.find(b"\r\n", found + 2)
-    digits = head[found + 17 : end if end >= 0 else None].strip()
+    digits = found[1].strip()
     # int() raises ValueError for thousands of digits.
     length = int(digits) if digits.isdigit() and len(digits) <= LENGTH_DIGITS else MAX_BODY_BYTES + 1
     if length > MAX_BODY_BYTES:
@@ -177,20 +155,18 @@ class Connection:
         return stream
 
     async def _read(self, stream: IOStream) -> Response:
-        reader = ResponseReader()
-        response = reader.add(await stream.read_bytes(READ_CHUNK, partial=True))
-        while response is None:
+        data = bytearray(await stream.read_bytes(READ_CHUNK, partial=True))
+        while (response := parse_response(data)) is None:
             # Lets other tasks run: reads of buffered bytes complete without a return to the event loop.
             await asyncio.sleep(0)
             try:
-                data = await stream.read_bytes(READ_CHUNK, partial=True)
+                data += await stream.read_bytes(READ_CHUNK, partial=True)
             except StreamClosedError as problem:
-                response = reader.add(b"", ended=problem.real_error is None and not self._abandoned)
-                if response is None:
-                    broken = reason_of(problem, "connection closed in the middle of the answer")
-                    raise NoResponse(self._abandoned or broken) from None
-            else:
-                response = reader.add(data)
+                has_ended = problem.real_error is None and not self._abandoned
+                if response := parse_response(data, ended=has_ended):
+                    return response
+                broken = reason_of(problem, "connection closed in the middle of the answer")
+                raise NoResponse(self._abandoned or broken) from None
         return response
 
 

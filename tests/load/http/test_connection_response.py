@@ -1,11 +1,8 @@
 """Tests reading complete, incomplete, malformed and endless responses from bytes."""
 
-from collections import deque
-from itertools import repeat
-
 import pytest
 
-from load.http.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, Response, ResponseReader
+from load.http.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MalformedResponse, Response, parse_response
 from tests.cases import cases
 from tests.load.answers import parse_answer
 
@@ -14,8 +11,8 @@ WHOLE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX: Y\r\n\r\n{}"
 
 
 def test_an_answer_in_single_bytes_is_the_answer_in_one_piece() -> None:
-    reader = ResponseReader()
-    answers = [reader.add(byte.to_bytes()) for byte in CONTINUE + CONTINUE + WHOLE]
+    text = CONTINUE + CONTINUE + WHOLE
+    answers = [parse_response(text[:length]) for length in range(1, len(text) + 1)]
     assert answers[-1] == parse_answer(WHOLE)
     assert set(answers[:-1]) == {None}
 
@@ -34,10 +31,12 @@ def test_many_informational_answers_are_passed_over() -> None:
     ],
 )
 def test_an_answer_without_an_end_is_rejected(begin: bytes, more: bytes, complaint: str) -> None:
-    reader = ResponseReader()
-    reader.add(begin)
+    data = bytearray(begin)
+    assert parse_response(data) is None
     with pytest.raises(MalformedResponse, match=complaint):
-        deque(map(reader.add, repeat(more, (MAX_HEAD_BYTES + MAX_BODY_BYTES) // len(more) + 1)), maxlen=0)
+        while len(data) <= MAX_HEAD_BYTES + MAX_BODY_BYTES:
+            data += more
+            parse_response(data)
 
 
 @cases("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])
