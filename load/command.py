@@ -50,11 +50,11 @@ class Run:
     settings: Settings
     source: OrderSource
     timeouts: Timeouts
-    progress: ProgressBar
     print_line: Callable[[str], None]
-    clock_ns: Callable[[], int]
-    cpu_clock_ns: Callable[[], int]
-    wall_clock_ns: Callable[[], int]
+    progress: ProgressBar = field(default_factory=ProgressBar)
+    clock_ns: Callable[[], int] = time.perf_counter_ns
+    cpu_clock_ns: Callable[[], int] = time.process_time_ns
+    wall_clock_ns: Callable[[], int] = time.time_ns
     result: Result = field(init=False)
     _started_ns: int = field(default=0, init=False)
 
@@ -214,16 +214,7 @@ class Load(Command):
         flag = "--batch" if settings.batch else "--concurrency"
         allow_connections(settings.connections_for(len(source)), flag=flag)
         with self._own_server() if settings.own_server else nullcontext():
-            run = Run(
-                settings=self._settings,
-                source=source,
-                timeouts=self._timeouts,
-                progress=ProgressBar(),
-                print_line=self._print_line,
-                clock_ns=time.perf_counter_ns,
-                cpu_clock_ns=time.process_time_ns,
-                wall_clock_ns=time.time_ns,
-            )
+            run = Run(settings=self._settings, source=source, timeouts=self._timeouts, print_line=self._print_line)
             try:
                 run_to_end(run.complete())
             except KeyboardInterrupt:
@@ -241,7 +232,7 @@ class Load(Command):
             Path(gettempdir()), prefix="load-", is_wanted=self._found_faults, print_line=self._print_line
         ) as folder:
             command = [*self._server, "--port", "0", "--database", str(folder / "orders.db")]
-            with ServerProcess(command, log=folder / "server.log", clock_s=time.monotonic) as server:
+            with ServerProcess(command, log=folder / "server.log") as server:
                 self._settings = replace(self._settings, url=server.url)
                 yield
 

@@ -1,6 +1,7 @@
 """Waits until all orders are processed, reads orders back, and compares them with what was sent. On the event loop."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import KW_ONLY, dataclass, field
@@ -14,7 +15,7 @@ from load.cli.errors import CommandError
 from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
-from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.http.connections import DEFAULT_TIMEOUTS, ClosedLoop, RequestTiming, Timeouts
 from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction
 from load.orders.sources import OrderSource
 from load.results.result import ReadBackResult
@@ -93,8 +94,8 @@ class Backlog:
 
     address: Address
     _: KW_ONLY
-    timeouts: Timeouts
-    clock_ns: Callable[[], int]
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    clock_ns: Callable[[], int] = time.perf_counter_ns
     on_poll: Callable[[int], None] = lambda waiting: None
     left: int = field(default=0, init=False)
     changed_ns: int = field(default=0, init=False)
@@ -200,8 +201,8 @@ class OrderReader:
 
     address: Address
     source: OrderSource
-    timeouts: Timeouts
-    clock_ns: Callable[[], int]
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    clock_ns: Callable[[], int] = time.perf_counter_ns
     result: ReadBackResult = field(default_factory=ReadBackResult)
     processed_ns: int | None = None
     _deferred: list[ReadOrder] = field(default_factory=list)

@@ -9,7 +9,6 @@ import asyncio
 import re
 import signal
 import sys
-import time
 from asyncio import StreamReader, StreamWriter
 from contextlib import closing, suppress
 from dataclasses import KW_ONLY, dataclass, field
@@ -137,7 +136,7 @@ async def keep_connections(kind: str, url: ServerUrl, count: int) -> list[int]:
 def background_clients(kind: str, url: ServerUrl, *, count: int, log: Path) -> ServerProcess:
     """Return the process that runs the clients, not started yet. Its output, also the last line, goes to `log`."""
     command = ("-m", "load.bench.background_clients", kind, str(url), str(count))
-    return ServerProcess(command, log=log, clock_s=time.monotonic, start_s=READY_S, ready=CONNECTED)
+    return ServerProcess(command, log=log, start_s=READY_S, ready=CONNECTED)
 
 
 if __name__ == "__main__":

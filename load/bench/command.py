@@ -11,7 +11,6 @@ not, 2 for bad flags, and 130 after Ctrl-C.
 """
 
 import argparse
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -169,7 +168,7 @@ def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) ->
         for name, process in processes.items():
             address = await reach(process.url, api_key=KEY if name == GUARDED else "")
             running.append(Server(name, address, count(1), count(1), pid=process.pid))
-        meter = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
+        meter = Meter()
         return await plan.run(Trial(runs, seconds, running, servers.ours, meter, print_line, servers.folder))
 
     with ExitStack() as stack:

@@ -1,6 +1,7 @@
 """Measures a server's requests per second and latencies. Runs on the event loop."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
@@ -90,8 +91,8 @@ class Measurement:
 class Meter:
     """Sends requests and measures the responses. `cpu_clock_ns` returns the CPU time of this process."""
 
-    clock_ns: Callable[[], int]
-    cpu_clock_ns: Callable[[], int]
+    clock_ns: Callable[[], int] = time.perf_counter_ns
+    cpu_clock_ns: Callable[[], int] = time.process_time_ns
 
     async def throughput(
         self, address: Address, requests: Iterator[bytes], check: Check, *, clients: int = CLIENTS, seconds: float = 0.0

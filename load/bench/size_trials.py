@@ -141,7 +141,7 @@ async def find_stored(trial: Trial) -> Trial:
 
 async def store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
     """Send orders to a server that processes none. Raises CommandError if not all are Pending afterwards."""
-    await OrderFeeder(address, first_id=first_id, count=orders, clock_ns=trial.meter.clock_ns).send()
+    await OrderFeeder(address, first_id=first_id, count=orders).send()
     with closing(trial.backlog(address)) as backlog:
         waiting = (await backlog.poll()).waiting
     if waiting < orders:

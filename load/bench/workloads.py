@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -196,4 +195,4 @@ class TrialServers:
         return function if name == FUNCTION else ()
 
     def _process(self, *arguments: str) -> ServerProcess:
-        return ServerProcess(arguments, log=next(self._logs), clock_s=time.monotonic, start_s=START_S)
+        return ServerProcess(arguments, log=next(self._logs), start_s=START_S)

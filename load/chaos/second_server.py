@@ -121,7 +121,7 @@ class SecondServers:
         if within:
             arguments = ["-c", BECOME, *within, sys.executable, *arguments]
         limits: dict[str, Any] = {"start_s": START_LIMIT_S, "stop_s": STOP_LIMIT_S}
-        return ServerProcess(arguments, log=folder / "server.log", clock_s=time.monotonic, **limits)
+        return ServerProcess(arguments, log=folder / "server.log", **limits)
 
     def _start_refused(self, database: Path, folder: Path, owner: int) -> list[str]:
         process, problems = self._process(database, folder), ["a second server was not refused"]

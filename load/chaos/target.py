@@ -74,8 +74,7 @@ class TargetServer:
         arguments = [*command, "--port", str(port), "--database", str(self.database)]
         limits: dict[str, Any] = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
         self._processes = (
-            ServerProcess(arguments, log=folder / f"server-{number}.log", clock_s=time.monotonic, **limits)
-            for number in count()
+            ServerProcess(arguments, log=folder / f"server-{number}.log", **limits) for number in count()
         )
         self.process = next(self._processes)
 

@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,17 +39,16 @@ MEBIBYTE = 1 << 20
 class OrderFeeder:
     """Sends `count` generated orders with ids from `first_id` on. `taken` counts the accepted orders."""
 
-    def __init__(self, address: Address, *, first_id: int, count: int, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, address: Address, *, first_id: int, count: int) -> None:
         self.taken = 0
         self._address = address
         self._orders = GeneratedOrders(first_id=first_id, count=count)
-        self._clock_ns = clock_ns
         self._fault = ""
 
     async def send(self) -> None:
         """Send all orders in arrays. Raises CommandError if an order is not accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
-        with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS, clock_ns=self._clock_ns)) as clients:
+        with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS)) as clients:
             jobs = (request for request in requests if not self._fault)
             await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
         if self.taken < len(self._orders):
@@ -70,17 +69,17 @@ class OrderFeeder:
 
 async def count_orders(address: Address) -> int:
     """Return how many orders the server has, in any status. Raises NoResponse or NoMetrics."""
-    with closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog:
+    with closing(Backlog(address, timeouts=TIMEOUTS)) as backlog:
         return (await backlog.poll()).orders
 
 
 async def _feed(address: Address, orders: int, progress: ProgressBar) -> None:
     """Send the orders 1 to `orders`, and wait until they are processed. Raises CommandError if that fails."""
-    feeder = OrderFeeder(address, first_id=1, count=orders, clock_ns=time.perf_counter_ns)
+    feeder = OrderFeeder(address, first_id=1, count=orders)
     with progress.phase("Storing", total=orders, done=lambda: feeder.taken):
         await feeder.send()
     with (
-        closing(Backlog(address, timeouts=TIMEOUTS, clock_ns=time.perf_counter_ns)) as backlog,
+        closing(Backlog(address, timeouts=TIMEOUTS)) as backlog,
         progress.phase("Processing", total=orders, done=lambda: orders - backlog.left),
     ):
         if await backlog.wait(before=0) is not BacklogState.PROCESSED:
@@ -92,7 +91,7 @@ def fill(database: Path, orders: int) -> None:
     command = ["server.py", "--port", "0", "--database", str(database.resolve()), "--max-backlog", str(MAX_BACKLOG)]
     with (
         TemporaryDirectory(prefix="load-fill-") as folder,
-        ServerProcess(command, log=Path(folder) / "log", clock_s=time.monotonic, stop_s=STOP_S) as server,
+        ServerProcess(command, log=Path(folder) / "log", stop_s=STOP_S) as server,
     ):
 
         async def reach_and_feed() -> None:

@@ -6,6 +6,7 @@ earlier responses take. So the load does not depend on the speed of the server. 
 """
 
 import asyncio
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ class Timeouts:
     poll_s: float = 0.05  # The pause between two polls for orders that are not processed yet.
 
 
+DEFAULT_TIMEOUTS = Timeouts()
+
+
 class RequestTiming(NamedTuple):
     """When a response came, and its latencies, in nanoseconds. In a closed loop, a request is due when it is sent."""
 
@@ -55,8 +59,8 @@ class Connections:
 
     address: Address
     _: KW_ONLY
-    timeouts: Timeouts
-    clock_ns: Callable[[], int]
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    clock_ns: Callable[[], int] = time.perf_counter_ns
     gone: bool = field(default=False, init=False)
     last_answer_ns: int = field(default=0, init=False)
     _connections: list[Connection] = field(default_factory=list, init=False)

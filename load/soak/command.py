@@ -13,7 +13,6 @@ import argparse
 import math
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ class Soak(Command):
             database, log = folder / "orders.db", folder / "server.log"
             arguments = ["server.py", "--port", "0", "--database", str(database)]
             try:
-                with ServerProcess(arguments, log=log, clock_s=time.monotonic) as server:
+                with ServerProcess(arguments, log=log) as server:
                     run_to_end(self._run(server, database))
             except DidNotEnd as problem:
                 self._log_problems.append(str(problem))
@@ -84,7 +83,6 @@ class Soak(Command):
             address=address,
             ledger=self._ledger,
             take_sample=sample,
-            clock_ns=time.perf_counter_ns,
             disk_file=database.with_name("disk"),
             rate=flags.rate,
             parts=parts,

@@ -24,7 +24,6 @@ import msgspec
 
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
-from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
 from load.readback import Backlog, OrderReader
@@ -91,12 +90,12 @@ async def check_server(
 
     The server has `close_limit_s` seconds to close the sockets of its clients. Raises CommandError if a request fails.
     """
-    with closing(Backlog(address, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)) as backlog:
+    with closing(Backlog(address)) as backlog:
         await backlog.wait(before=0)
         metrics = await backlog.poll()
     drawn = (ledger.any_acknowledged(rng) for _ in range(READ_BACK_ORDERS))
     places = {index for index in drawn if index is not None}
-    reader = OrderReader(address=address, source=ledger.orders, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
+    reader = OrderReader(address=address, source=ledger.orders)
     result = await reader.read(places, again=True, connections=READ_BACK_CONNECTIONS)
     counted, unknown = await _list_orders(address, ledger)
     deadline_s = time.monotonic() + close_limit_s

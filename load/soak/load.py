@@ -8,6 +8,7 @@ log, which keeps up to 100,000 events. So the growth of the event log does not l
 import asyncio
 import os
 import threading
+import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from load.cli.command import print_line
 from load.cli.errors import CommandError, reason_of_os_error
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
-from load.http.connections import INTERRUPTED, OpenLoop, RequestTiming, SendDelays, Timeouts
+from load.http.connections import INTERRUPTED, OpenLoop, RequestTiming, SendDelays
 from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
 from load.readback import Backlog, Metrics, NoMetrics
@@ -146,7 +147,9 @@ class MinuteRecorder:
         )
 
 
-def measure_syncs(file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int]) -> None:
+def measure_syncs(
+    file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int] = time.perf_counter_ns
+) -> None:
     """Write and sync a block 20 times a second until `ended` is set. Call `note` with each duration in nanoseconds.
 
     A sync that is due during a longer sync is left out. `note` is then called with the time from when it was due to the
@@ -176,7 +179,6 @@ class SoakLoad:
     address: Address
     ledger: SentOrders
     take_sample: Callable[[], Sample]
-    clock_ns: Callable[[], int]
     disk_file: Path
     rate: float
     parts: int
@@ -184,6 +186,7 @@ class SoakLoad:
     seed: int
     recorded: list[Minute] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    clock_ns: Callable[[], int] = time.perf_counter_ns
     _delays: SendDelays = field(default_factory=SendDelays, init=False)
     _recorder: MinuteRecorder = field(default_factory=MinuteRecorder, init=False)
     _metrics: Metrics = field(default=Metrics(0, 0, 0), init=False)
@@ -203,14 +206,13 @@ class SoakLoad:
             self.disk_file,
             note=lambda sync_ns: loop.call_soon_threadsafe(self._recorder.syncs_ns.append, sync_ns),
             ended=ended,
-            clock_ns=self.clock_ns,
         )
         sessions = client_sessions(self.address, ledger=self.ledger, seed=self.seed, report=self._report)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(each) for each in (syncs, *sessions)]
                 await self._send_arrays(FILLING_ARRAYS)
-                with closing(Backlog(self.address, timeouts=Timeouts(), clock_ns=self.clock_ns)) as backlog:
+                with closing(Backlog(self.address, clock_ns=self.clock_ns)) as backlog:
                     await self._read_metrics(backlog)
                     begun_ns = self.clock_ns()
                     orders = group.create_task(self._send_orders(begun_ns))
@@ -232,8 +234,7 @@ class SoakLoad:
                 request = self.address.post("/order", self.ledger.orders.body(index))
                 yield begun_ns + int(number * 1e9 / self.rate), index, request
 
-        delays, clock_ns = self._delays, self.clock_ns
-        loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns)
+        loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, delays=self._delays, clock_ns=self.clock_ns)
         with closing(loop):
             await loop.work(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
         if loop.gone:

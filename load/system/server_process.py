@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
@@ -43,7 +44,7 @@ class ServerProcess:
     arguments: Sequence[str]
     _: KW_ONLY
     log: Path
-    clock_s: Callable[[], float]
+    clock_s: Callable[[], float] = time.monotonic
     start_s: float = 15.0
     stop_s: float = 30.0
     ready: re.Pattern[str] = LISTENING

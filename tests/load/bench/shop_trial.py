@@ -31,7 +31,7 @@ async def shop_trial(
             for name, address in zip(shops, addresses, strict=True)
         ],
         start_server=_start_nothing,
-        meter=Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=cpu_clock_ns),
+        meter=Meter(cpu_clock_ns=cpu_clock_ns),
         print_line=print_line,
         folder=Path(),
     )

@@ -1,7 +1,6 @@
 """Tests what the trials of processing count, and which runs are wrong or invalid. The measured speed is not tested."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -51,7 +50,7 @@ def pausable() -> Iterator[PausableShop]:
 async def _webhook_trial(shop: Shop, folder: Path, receiver: str = RECEIVER) -> AsyncIterator[Trial]:
     """Yield a trial of webhooks to a reference server."""
     command = ("-m", "load.bench.reference_servers", receiver, "0")
-    with ServerProcess(command, log=folder / "log", clock_s=time.monotonic) as process:
+    with ServerProcess(command, log=folder / "log") as process:
         server = Server("receiver", await reach(process.url), count(1), count(1), pid=process.pid)
         trial = await shop_trial({"webhook": shop})
         yield replace(trial, servers=[server, *trial.servers])

@@ -1,7 +1,6 @@
 """Tests the reference servers: the receivers, and a bare Tornado."""
 
 import asyncio
-import time
 from itertools import repeat
 from pathlib import Path
 from typing import cast
@@ -79,8 +78,8 @@ async def test_a_slow_receiver_answers_later() -> None:
 @pytest.mark.gen_test
 async def test_the_bare_tornado_answers_as_the_server_does(tmp_path: Path) -> None:
     command = ("-m", "load.bench.reference_servers", BARE_TORNADO, "0")
-    meter = Meter(clock_ns=time.perf_counter_ns, cpu_clock_ns=time.process_time_ns)
-    with ServerProcess(command, log=tmp_path / "log", clock_s=time.monotonic) as bare:
+    meter = Meter()
+    with ServerProcess(command, log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
         posts = await meter.throughput(address, repeat(address.post("/order", b"{}"), 20), expect(202), clients=4)
         gets = await meter.throughput(address, repeat(address.get("/order/1"), 20), expect(200), clients=4)

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.Captu
 
 
 async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> OrderFeeder:
-    return OrderFeeder(await _address(shop), first_id=first_id, count=count, clock_ns=time.perf_counter_ns)
+    return OrderFeeder(await _address(shop), first_id=first_id, count=count)
 
 
 async def _address(shop: Shop) -> Address:

@@ -34,9 +34,14 @@ def test_an_answer_without_an_end_is_rejected(begin: bytes, more: bytes, complai
     data = bytearray(begin)
     assert parse_response(data) is None
     with pytest.raises(MalformedResponse, match=complaint):
-        while len(data) <= MAX_HEAD_BYTES + MAX_BODY_BYTES:
-            data += more
-            parse_response(data)
+        _grow(data, more)
+
+
+def _grow(data: bytearray, more: bytes) -> None:
+    """Add `more` to the data, and parse all of it each time, until it is as large as any response may be."""
+    while len(data) <= MAX_HEAD_BYTES + MAX_BODY_BYTES:
+        data += more
+        parse_response(data)
 
 
 @cases("length", ["9" * 5000, "0" * 5000, str(MAX_BODY_BYTES + 1)])

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import Random
 
@@ -48,9 +47,7 @@ async def test_the_final_check_finds_lost_and_unknown_orders_and_connections(tmp
     ledger.note_sent(sent)
     ledger.note_acknowledged(sent)
     never_sent = GeneratedOrders(first_id=1_000, count=1)
-    with ServerProcess(
-        ["server.py", "--port", "0", "--database", str(database)], log=log, clock_s=time.monotonic
-    ) as server:
+    with ServerProcess(["server.py", "--port", "0", "--database", str(database)], log=log) as server:
         process = PROC / str(server.pid)
         sockets_before = take_sample(process, database).sockets
         address = await reach(server.url, timeout_s=5)

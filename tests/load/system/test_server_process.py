@@ -1,7 +1,6 @@
 """Tests starting and stopping a server that a command runs."""
 
 import os
-import time
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +14,7 @@ ENDING = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: {}); " + L
 
 
 def _server(code: str, folder: Path, *, stop_s: float = DEADLINE_S) -> ServerProcess:
-    return ServerProcess(["-c", code], log=folder / "log", clock_s=time.monotonic, stop_s=stop_s)
+    return ServerProcess(["-c", code], log=folder / "log", stop_s=stop_s)
 
 
 def test_a_server_that_ends_with_status_0_raises_nothing(tmp_path: Path) -> None:
