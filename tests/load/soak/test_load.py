@@ -69,7 +69,7 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
     ledger = _ledger()
     clock = WaitingClock(ledger)
 
-    def sync_once(_: Path, *, note: Callable[[int], None], ended: Event, clock_ns: Callable[[], int]) -> None:
+    def sync_once(_: Path, *, note: Callable[[int], None], ended: Event) -> None:
         note(7_000_000)
         clock.is_synced = True
 
