@@ -14,7 +14,7 @@ import msgspec
 from load.cli.errors import CommandError
 from load.cli.flags import HIGHEST
 from load.http.address import Address
-from load.http.connection import Connection, NoResponse, Response, send_request
+from load.http.connection import Connection, NoResponse, Response, send_once, send_request
 from load.http.connections import DEFAULT_TIMEOUTS, ClosedLoop, RequestTiming, Timeouts
 from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction
 from load.orders.sources import OrderSource
@@ -73,6 +73,11 @@ class Metrics(msgspec.Struct, frozen=True):
             return msgspec.json.decode(response.body, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
             raise NoMetrics(f"GET /metrics: {problem}") from None
+
+
+async def read_metrics(address: Address) -> Metrics:
+    """Request the metrics on a new connection. Raises NoResponse or NoMetrics."""
+    return Metrics.parse(await send_once(address, address.get("/metrics")))
 
 
 class BacklogState(Enum):

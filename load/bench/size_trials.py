@@ -20,9 +20,10 @@ from load.bench.workloads import (
     settled,
 )
 from load.cli.errors import CommandError
-from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder, count_orders
+from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
+from load.readback import read_metrics
 from load.system.machine import PROC, ProcessStatus
 from load.system.server_process import ServerProcess
 
@@ -71,13 +72,13 @@ async def start(trial: Trial) -> list[Row]:
     clock_ns = trial.meter.clock_ns
     # Starting a server blocks this event loop, on which nothing else runs.
     with trial.start_server(*HOLDING) as server:
-        stored = await count_orders(await reach(server.url))
+        stored = (await read_metrics(await reach(server.url))).orders
     name = f"from exec to the first 200 of /readyz with {stored:,} stored orders and {PENDING_AT_START:,} Pending"
     row = Row(name=name, unit=" s", at_most=2.0)
     for number in range(1, trial.runs + 1):
         with trial.start_server(*HOLDING) as server:
             first_id = stored + (number - 1) * PENDING_AT_START + 1
-            await store_pending(trial, await reach(server.url), first_id=first_id, orders=PENDING_AT_START)
+            await store_pending(await reach(server.url), first_id=first_id, orders=PENDING_AT_START)
         begun_ns = clock_ns()
         with trial.start_server() as server:
             listening_s = (clock_ns() - begun_ns) / 1e9
@@ -102,7 +103,7 @@ async def memory(trial: Trial) -> list[Row]:
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
         address = await reach(process.url)
         first_mib = _status(process).memory_mib
-        await store_pending(trial, address, first_id=1, orders=orders)
+        await store_pending(address, first_id=1, orders=orders)
         stored = _status(process)
         server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
         measured = await post_orders(trial, server)
@@ -127,7 +128,7 @@ async def find_stored(trial: Trial) -> Trial:
     for server in trial.servers:
         address = server.address
         await trial.wait_until_processed(address)
-        stored = await count_orders(address)
+        stored = (await read_metrics(address)).orders
         with closing(Connection(address)) as connection:
             requests = (address.get(f"/order/{stored + more}") for more in (0, 1))
             last, next_one = [await send_request(connection, request) for request in requests]
@@ -139,11 +140,10 @@ async def find_stored(trial: Trial) -> Trial:
     return replace(trial, servers=servers)
 
 
-async def store_pending(trial: Trial, address: Address, *, first_id: int, orders: int) -> None:
+async def store_pending(address: Address, *, first_id: int, orders: int) -> None:
     """Send orders to a server that processes none. Raises CommandError if not all are Pending afterwards."""
     await OrderFeeder(address, first_id=first_id, count=orders).send()
-    with closing(trial.backlog(address)) as backlog:
-        waiting = (await backlog.poll()).waiting
+    waiting = (await read_metrics(address)).waiting
     if waiting < orders:
         raise CommandError(f"only {waiting:,} of {orders:,} orders are Pending")
 

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import closing
-from http.client import HTTPConnection, HTTPException
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
+
+import urllib3
+from urllib3.exceptions import HTTPError
 
 from load.bench.measurement import TIMEOUTS, Measurement, expect, percentile_ms
 from load.bench.trial import Row, Trial
 from load.bench.workloads import new_order, posts
-from load.http.address import Address
 
 POLL_S = 0.005
 ROUNDS = 3
@@ -117,18 +118,12 @@ async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
     """Send the body and wait until its orders are processed."""
     # In a thread, because sending so many bytes on this event loop would delay the GETs.
     try:
-        status = await asyncio.to_thread(_send, trial.ours.address, body)
-    except (OSError, HTTPException) as problem:
+        url, headers = f"{trial.ours.address.url}/orders", {"Content-Type": body.media_type}
+        send = partial(urllib3.request, "POST", url, body=body.body, headers=headers)
+        status = (await asyncio.to_thread(send, timeout=TIMEOUTS.answer_s, retries=False)).status
+    except HTTPError as problem:
         row.wrong[f"no answer for {body.name}: {problem}"] += 1
         return
     if status not in body.statuses:
         row.wrong[f"status {status} for {body.name}"] += 1
     await trial.wait_until_processed(trial.ours.address)
-
-
-def _send(address: Address, body: WorstBody) -> int:
-    """Send a body over a new connection and return the response's status. Raises OSError or HTTPException."""
-    host, port = address.sockaddr[:2]
-    with closing(HTTPConnection(host, port, timeout=TIMEOUTS.answer_s)) as connection:
-        connection.request("POST", "/orders", body.body, {"Content-Type": body.media_type})
-        return connection.getresponse().status

@@ -205,7 +205,7 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         missing = int(prepared_a_second * trial.seconds * (1 + WARM_UP)) - (await backlog.poll()).waiting
         if missing > 0:
             first_id, *_ = islice(server.ids, missing)
-            await store_pending(trial, server.address, first_id=first_id, orders=missing)
+            await store_pending(server.address, first_id=first_id, orders=missing)
         before, received = (await backlog.poll()).completed_orders, await _received(receiver)
         await _switch(server, RESUME)
         await asyncio.sleep(WARM_UP * trial.seconds)

@@ -4,7 +4,6 @@ On the target server's database, the second server must refuse to start. On a da
 respond with a 503. The functions block, and return a text for each problem.
 """
 
-import http.client
 import os
 import re
 import shutil
@@ -12,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError
 
 from load.chaos.database import copy_database, index_pages
 from load.orders.comparison import ACCEPTED
@@ -33,6 +34,7 @@ IMAGE_BYTES = 64 << 20
 # Mounts the image "$0" at the folder "$1", so that only this process sees it. Then executes the other arguments.
 MOUNT = ("unshare", "--mount", "sh", "-c", 'mount -o loop,errors=remount-ro "$0" "$1" && shift && exec "$@"')
 BECOME = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+JSON = {"Content-Type": "application/json"}
 SYSTEM_FOLDERS = "/usr/sbin:/sbin"  # Where mkfs is. The PATH of most users does not have them.
 
 Check = Callable[[ServerProcess], Iterator[str]]
@@ -179,13 +181,12 @@ class SecondServers:
 
 def _ask(server: ServerProcess, method: str, path: str, body: bytes | None = None) -> int:
     """Send a request, and return the status of the response; 0 if there is none."""
-    headers = {"Content-Type": "application/json"}
-    with closing(http.client.HTTPConnection(server.url.host, server.url.port, timeout=ANSWER_LIMIT_S)) as connection:
-        try:
-            connection.request(method, path, body, headers)
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
-            return 0
+    try:
+        return urllib3.request(
+            method, f"{server.url}{path}", body=body, headers=JSON, timeout=ANSWER_LIMIT_S, retries=False
+        ).status
+    except HTTPError:
+        return 0
 
 
 def _run(*command: str) -> None:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from load.cli.command import Command, ProgressBar, run_to_end
 from load.cli.errors import CommandError, ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
-from load.http.address import Address, reach
+from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import ClosedLoop, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, check_many, reason_in
@@ -67,14 +67,9 @@ class OrderFeeder:
         self._fault = self._fault or fault
 
 
-async def count_orders(address: Address) -> int:
-    """Return how many orders the server has, in any status. Raises NoResponse or NoMetrics."""
-    with closing(Backlog(address, timeouts=TIMEOUTS)) as backlog:
-        return (await backlog.poll()).orders
-
-
-async def _feed(address: Address, orders: int, progress: ProgressBar) -> None:
+async def _feed(url: ServerUrl, orders: int) -> None:
     """Send the orders 1 to `orders`, and wait until they are processed. Raises CommandError if that fails."""
+    address, progress = await reach(url), ProgressBar()
     feeder = OrderFeeder(address, first_id=1, count=orders)
     with progress.phase("Storing", total=orders, done=lambda: feeder.taken):
         await feeder.send()
@@ -93,11 +88,7 @@ def fill(database: Path, orders: int) -> None:
         TemporaryDirectory(prefix="load-fill-") as folder,
         ServerProcess(command, log=Path(folder) / "log", stop_s=STOP_S) as server,
     ):
-
-        async def reach_and_feed() -> None:
-            await _feed(await reach(server.url), orders, ProgressBar())
-
-        run_to_end(reach_and_feed())
+        run_to_end(_feed(server.url, orders))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from load.http.address import ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import Timeouts
-from load.readback import Backlog, BacklogState, Metrics, NoMetrics
+from load.readback import Backlog, BacklogState, Metrics, NoMetrics, read_metrics
 from tests.cases import cases
 from tests.load.shop import Shop
 
@@ -37,6 +37,12 @@ def test_an_invalid_count_is_an_error(name: str, count: object) -> None:
 def test_metrics_that_are_no_object_are_an_error(counts: object) -> None:
     with pytest.raises(NoMetrics, match=r"GET /metrics: Expected `object`, got `\w+`$"):
         Metrics.parse(_answer(counts))
+
+
+@pytest.mark.gen_test
+async def test_orders_in_any_status_are_counted(shop: Shop) -> None:
+    shop.waiting = [7]
+    assert (await read_metrics(await reach(ServerUrl.parse(shop.url), timeout_s=5))).orders == 7
 
 
 async def _wait(shop: Shop, *, tick_ns: int, timeouts: Timeouts) -> tuple[BacklogState, int | None]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from load.cli.errors import CommandError
-from load.fill.command import OrderFeeder, count_orders, main
-from load.http.address import Address, ServerUrl, reach
+from load.fill.command import OrderFeeder, main
+from load.http.address import ServerUrl, reach
 from tests.load.shop import Shop
 
 
@@ -54,11 +54,7 @@ def test_an_existing_file_is_left_unchanged(tmp_path: Path, capsys: pytest.Captu
 
 
 async def _feeding(shop: Shop, *, first_id: int = 1, count: int) -> OrderFeeder:
-    return OrderFeeder(await _address(shop), first_id=first_id, count=count)
-
-
-async def _address(shop: Shop) -> Address:
-    return await reach(ServerUrl.parse(shop.url), timeout_s=5)
+    return OrderFeeder(await reach(ServerUrl.parse(shop.url), timeout_s=5), first_id=first_id, count=count)
 
 
 @pytest.mark.gen_test
@@ -109,9 +105,3 @@ async def test_a_refused_array_ends_the_feeding(shop: Shop) -> None:
     shop.refusals = dict.fromkeys(range(1, 11), 409)
     with pytest.raises(CommandError, match="POST /orders: status 422"):
         await (await _feeding(shop, count=10)).send()
-
-
-@pytest.mark.gen_test
-async def test_orders_in_any_status_are_counted(shop: Shop) -> None:
-    shop.waiting = [7]
-    assert await count_orders(await _address(shop)) == 7
