@@ -23,7 +23,7 @@ from load.cli.errors import ExitStatus
 from load.cli.flags import STDOUT
 from load.http.address import Address, Unreachable, reach
 from load.http.connection import NoResponse
-from load.http.connections import ClosedLoop, Connections, OpenLoop, SendDelays, Timeouts
+from load.http.connections import Connections, Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
 from load.orders.sources import OrderSource, ReplayedOrders, requests_of
 from load.readback import Backlog, BacklogState, NoMetrics, NotAllowed, OrderReader
@@ -107,21 +107,17 @@ class Run:
         counter = ResponseCounter(source=source, tally=result.tally, recording=result.recording, bulk=settings.bulk)
         requests = requests_of(source, address, bulk=settings.bulk)
         count = settings.connections_for(len(source))
-        connections: Connections
+        connections = Connections(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
         if settings.rate:
-            result.delays = SendDelays(counted_from_ns=self._started_ns + int(settings.warm_up_s * 1e9))
-            connections = open_loop = OpenLoop(
-                address, limit=count, timeouts=self.timeouts, delays=result.delays, clock_ns=self.clock_ns
-            )
             started_ns, rate = self._started_ns, settings.rate
+            result.delays = connections.delays
+            result.delays.counted_from_ns = started_ns + int(settings.warm_up_s * 1e9)
             jobs = ((started_ns + int(first * 1_000_000_000 // rate), first, request) for first, request in requests)
-            sending = open_loop.work(jobs, answered=counter.answered, unanswered=counter.unanswered)
+            sending = connections.work_when_due(jobs, answered=counter.answered, unanswered=counter.unanswered)
+        elif settings.batch:
+            sending = _send_batches(connections, requests, counter, size=settings.batch)
         else:
-            connections = clients = ClosedLoop(address, count=count, timeouts=self.timeouts, clock_ns=self.clock_ns)
-            if settings.batch:
-                sending = _send_batches(clients, requests, counter, size=settings.batch)
-            else:
-                sending = clients.work(requests, answered=counter.answered, unanswered=counter.unanswered)
+            sending = connections.work(requests, answered=counter.answered, unanswered=counter.unanswered)
         with self.progress.phase("Sending", total=len(source), done=lambda: result.tally.sent):
             async with backlog.watching():
                 try:
@@ -178,7 +174,7 @@ class Run:
 
 
 async def _send_batches(
-    clients: ClosedLoop, requests: Iterator[tuple[int, bytes]], counter: ResponseCounter, *, size: int
+    clients: Connections, requests: Iterator[tuple[int, bytes]], counter: ResponseCounter, *, size: int
 ) -> None:
     while not clients.gone and (batch := list(islice(requests, size))):
         await clients.work(iter(batch), answered=counter.answered, unanswered=counter.unanswered)

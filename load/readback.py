@@ -15,7 +15,7 @@ from load.cli.errors import CommandError
 from load.cli.flags import HIGHEST
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_once, send_request
-from load.http.connections import DEFAULT_TIMEOUTS, ClosedLoop, RequestTiming, Timeouts
+from load.http.connections import DEFAULT_TIMEOUTS, Connections, RequestTiming, Timeouts
 from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction
 from load.orders.sources import OrderSource
 from load.results.result import ReadBackResult
@@ -221,7 +221,7 @@ class OrderReader:
         ascending = sorted(places, key=order_id)
         self.result.acknowledged = sum(1 for _ in groupby(ascending, key=order_id))
         orders = (ReadOrder(one_id, list(group)) for one_id, group in groupby(ascending, key=order_id))
-        loop = ClosedLoop(self.address, count=connections, timeouts=self.timeouts, clock_ns=self.clock_ns)
+        loop = Connections(self.address, count=connections, timeouts=self.timeouts, clock_ns=self.clock_ns)
         with closing(loop) as clients:
             await self._read_once(clients, orders)
             self._deferred.extend(orders)
@@ -240,7 +240,7 @@ class OrderReader:
                 self._count(order)
         return self.result
 
-    async def _read_once(self, clients: ClosedLoop, orders: Iterator[ReadOrder]) -> None:
+    async def _read_once(self, clients: Connections, orders: Iterator[ReadOrder]) -> None:
         self._deferred = []
         jobs = ((order, self.address.get(f"/order/{order.order_id}")) for order in orders)
         await clients.work(jobs, answered=self._check, unanswered=self._defer)

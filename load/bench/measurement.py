@@ -11,7 +11,7 @@ from typing import Any
 
 from load.http.address import Address
 from load.http.connection import Response
-from load.http.connections import ClosedLoop, Connections, OpenLoop, RequestTiming, SendDelays, Timeouts
+from load.http.connections import Connections, RequestTiming, Timeouts
 from load.results.counting import percentile_of
 
 CLIENTS = 64
@@ -99,7 +99,7 @@ class Meter:
     ) -> Measurement:
         """Send requests in a closed loop over new connections, for `seconds`. If `seconds` is 0, send all requests."""
         measured = Measurement()
-        loop = ClosedLoop(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
+        loop = Connections(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         with self._timing(loop, measured):
             end_ns = self.clock_ns() + int(seconds * 1e9)
             in_time = takewhile(lambda _: self.clock_ns() < end_ns, requests) if seconds else requests
@@ -124,17 +124,17 @@ class Meter:
         warm-up of `warm_up_s` opens the connections by sending requests at this rate. In the warm-up, only wrong
         responses are counted.
         """
-        measured, delays = Measurement(), SendDelays()
+        measured = Measurement()
         warm_up, counted = int(warm_up_s * per_second), int(seconds * per_second)
-        loop = OpenLoop(address, limit=clients, timeouts=TIMEOUTS, delays=delays, clock_ns=self.clock_ns)
+        loop = Connections(address, count=clients, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         warm_up_ns = warm_up * 1_000_000_000 // per_second
         with self._timing(loop, measured, warm_up_ns=warm_up_ns):
-            first_ns = delays.counted_from_ns = self.clock_ns() + warm_up_ns
+            first_ns = loop.delays.counted_from_ns = self.clock_ns() + warm_up_ns
             dues_ns = (first_ns + number * 1_000_000_000 // per_second for number in range(-warm_up, counted))
             jobs = ((due_ns, due_ns, request) for due_ns, request in zip(dues_ns, requests, strict=False))
             answered = measured.counter(check, from_ns=first_ns)
-            await loop.work(jobs, answered=answered, unanswered=measured.note_unanswered)
-        measured.late_ns = delays.late_ns.tolist()
+            await loop.work_when_due(jobs, answered=answered, unanswered=measured.note_unanswered)
+        measured.late_ns = loop.delays.late_ns.tolist()
         return measured
 
     async def polling(
@@ -142,7 +142,7 @@ class Meter:
     ) -> Measurement:
         """Repeat a request on one connection, with pauses of `interval_s`, until the coroutine `until` has ended."""
         measured = Measurement()
-        loop = ClosedLoop(address, count=1, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
+        loop = Connections(address, count=1, timeouts=TIMEOUTS, clock_ns=self.clock_ns)
         answered = measured.counter(check)
         # Connect before `until` begins, so that this time is not measured.
         await loop.work(iter([(0, request)]), answered=lambda *_: None, unanswered=measured.note_unanswered)

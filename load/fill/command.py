@@ -19,7 +19,7 @@ from load.cli.errors import CommandError, ExitStatus
 from load.cli.flags import CommandParser, named_file, whole_number
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
-from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.http.connections import Connections, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, check_many, reason_in
 from load.orders.generated import GeneratedOrders
 from load.orders.sources import requests_of
@@ -48,7 +48,7 @@ class OrderFeeder:
     async def send(self) -> None:
         """Send all orders in arrays. Raises CommandError if an order is not accepted."""
         requests = requests_of(self._orders, self._address, bulk=ARRAY_SIZE)
-        with closing(ClosedLoop(self._address, count=CLIENTS, timeouts=TIMEOUTS)) as clients:
+        with closing(Connections(self._address, count=CLIENTS, timeouts=TIMEOUTS)) as clients:
             jobs = (request for request in requests if not self._fault)
             await clients.work(jobs, answered=self._check, unanswered=lambda first, reason: self._note(reason))
         if self.taken < len(self._orders):

@@ -50,26 +50,111 @@ class RequestTiming(NamedTuple):
 Answered = Callable[[Key, Response, RequestTiming], None]  # Called with a request's key, and its response.
 
 
+class SendDelays:
+    """Records how late each request was sent for which a connection was free: the client causes this delay.
+
+    Requests that were due before `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how
+    long the last request waited for a free connection: the server causes this delay.
+    """
+
+    def __init__(self, *, counted_from_ns: int = 0) -> None:
+        self.counted_from_ns = counted_from_ns
+        self.late_ns = array("q")
+        self.last_wait_ns = 0
+
+    def note(self, *, due_ns: int, sent_ns: int, had_connection: bool) -> None:
+        late_ns = max(0, sent_ns - due_ns)
+        self.last_wait_ns = 0 if had_connection else late_ns
+        if had_connection and due_ns >= self.counted_from_ns:
+            self.late_ns.append(late_ns)
+
+    def later_than(self, limit_ns: float) -> int:
+        """Count the requests that had a free connection but were sent more than `limit_ns` late."""
+        return sum(late_ns > limit_ns for late_ns in self.late_ns)
+
+
 @dataclass(eq=False)
 class Connections:
-    """Sends requests on connections to one server. `gone` becomes true when the server has stopped responding.
+    """Sends requests on up to `count` connections to one server, in a closed or in an open loop.
 
-    `last_answer_ns` is when the last response came, or when `work` began.
+    `gone` becomes true when the server has stopped responding. `last_answer_ns` is when the last response came, or when
+    the loop began. `delays` records how late the requests of open loops are sent.
     """
 
     address: Address
     _: KW_ONLY
+    count: int
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     clock_ns: Callable[[], int] = time.perf_counter_ns
+    delays: SendDelays = field(default_factory=SendDelays)
     gone: bool = field(default=False, init=False)
     last_answer_ns: int = field(default=0, init=False)
     _connections: list[Connection] = field(default_factory=list, init=False)
     _busy_since_ns: dict[Connection, int] = field(default_factory=dict, init=False)
     _overdue: dict[Connection, int] = field(default_factory=dict, init=False)
+    _idle: list[Connection] = field(default_factory=list, init=False)
+    _freed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _free_since_ns: int = field(default=0, init=False)
 
     def close(self) -> None:
         for connection in self._connections:
             connection.close()
+
+    async def work(
+        self, jobs: Iterator[tuple[Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
+    ) -> None:
+        """Run a closed loop until there are no more jobs, or the server stops responding.
+
+        Each job is a key and an encoded request. `answered` or `unanswered` is called with the key. On each connection,
+        the next request is sent after the response to the previous one. If the server stops responding, jobs that were
+        not begun stay in the iterator.
+        """
+
+        async def serve(connection: Connection) -> None:
+            while not self.gone and (job := next(jobs, None)) is not None:
+                sent_ns = self.clock_ns()
+                await self._request(connection, *job, due_ns=sent_ns, sent_ns=sent_ns)
+
+        self._connections += [Connection(self.address) for _ in range(self.count - len(self._connections))]
+        with self._watched(answered, unanswered):
+            await asyncio.gather(*map(serve, self._connections))
+
+    async def work_when_due(
+        self, jobs: Iterator[tuple[int, Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
+    ) -> None:
+        """Run an open loop: send every request when it is due, and return when all are answered.
+
+        Each job is a due time, a key and an encoded request; due times must not decrease. A job is taken from the
+        iterator only when a connection is available, so that waiting jobs need no memory. If the server stops
+        responding, the remaining jobs stay in the iterator.
+        """
+
+        async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
+            sent_ns = self.clock_ns()
+            self.delays.note(due_ns=due_ns, sent_ns=sent_ns, had_connection=had_connection)
+            try:
+                # A timer can fire up to a millisecond early.
+                await self._request(connection, key, request, due_ns=min(due_ns, sent_ns), sent_ns=sent_ns)
+            finally:
+                if not self._can_send:
+                    self._free_since_ns = self.clock_ns()
+                self._idle.append(connection)
+                self._freed.set()
+
+        with self._watched(answered, unanswered):
+            async with asyncio.TaskGroup() as requests:
+                while await self._has_connection():
+                    job = next(jobs, None)
+                    if job is None or not await self._is_due(job[0]):
+                        return
+                    if not self._idle:
+                        self._connections.append(Connection(self.address))
+                        self._idle.append(self._connections[-1])
+                    requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
+
+    @property
+    def _can_send(self) -> bool:
+        return bool(self._idle) or len(self._connections) < self.count
 
     @contextmanager
     def _watched(self, answered: Answered[Any], unanswered: Unanswered[Any]) -> Iterator[None]:
@@ -129,100 +214,9 @@ class Connections:
         for connection in abandoned:
             connection.abandon(f"no answer within {self.timeouts.answer_s:g} s")
 
-
-@dataclass(eq=False)
-class ClosedLoop(Connections):
-    """Runs a closed loop: each of `count` clients sends a request, waits for the response, and so on."""
-
-    count: int
-
-    def __post_init__(self) -> None:
-        self._connections += [Connection(self.address) for _ in range(self.count)]
-
-    async def work(
-        self, jobs: Iterator[tuple[Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
-    ) -> None:
-        """Have every client send requests until there are no more jobs, or the server stops responding.
-
-        Each job is a key and an encoded request. `answered` or `unanswered` is called with the key. If the server stops
-        responding, jobs that no client has taken stay in the iterator.
-        """
-
-        async def serve(connection: Connection) -> None:
-            while not self.gone and (job := next(jobs, None)) is not None:
-                sent_ns = self.clock_ns()
-                await self._request(connection, *job, due_ns=sent_ns, sent_ns=sent_ns)
-
-        with self._watched(answered, unanswered):
-            await asyncio.gather(*map(serve, self._connections))
-
-
-class SendDelays:
-    """Records how late each request was sent for which a connection was free: the client causes this delay.
-
-    Requests that were due before `counted_from_ns` are not counted. Times are in nanoseconds. `last_wait_ns` is how
-    long the last request waited for a free connection: the server causes this delay.
-    """
-
-    def __init__(self, *, counted_from_ns: int = 0) -> None:
-        self.counted_from_ns = counted_from_ns
-        self.late_ns = array("q")
-        self.last_wait_ns = 0
-
-    def note(self, *, due_ns: int, sent_ns: int, had_connection: bool) -> None:
-        late_ns = max(0, sent_ns - due_ns)
-        self.last_wait_ns = 0 if had_connection else late_ns
-        if had_connection and due_ns >= self.counted_from_ns:
-            self.late_ns.append(late_ns)
-
-    def later_than(self, limit_ns: float) -> int:
-        """Count the requests that had a free connection but were sent more than `limit_ns` late."""
-        return sum(late_ns > limit_ns for late_ns in self.late_ns)
-
-
-@dataclass(eq=False)
-class OpenLoop(Connections):
-    """Runs an open loop over up to `limit` connections. Records in `delays` how late requests are sent."""
-
-    limit: int
-    delays: SendDelays
-    _idle: list[Connection] = field(default_factory=list, init=False)
-    _freed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _free_since_ns: int = field(default=0, init=False)
-
-    async def work(
-        self, jobs: Iterator[tuple[int, Key, bytes]], *, answered: Answered[Key], unanswered: Unanswered[Key]
-    ) -> None:
-        """Send every request when it is due, and return when all are answered.
-
-        Each job is a due time, a key and an encoded request; due times must not decrease. A job is taken from the
-        iterator only when a connection is available, so that waiting jobs need no memory. If the server stops
-        responding, the remaining jobs stay in the iterator.
-        """
-
-        async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
-            sent_ns = self.clock_ns()
-            self.delays.note(due_ns=due_ns, sent_ns=sent_ns, had_connection=had_connection)
-            try:
-                # A timer can fire up to a millisecond early.
-                await self._request(connection, key, request, due_ns=min(due_ns, sent_ns), sent_ns=sent_ns)
-            finally:
-                self._give_back(connection)
-
-        with self._watched(answered, unanswered):
-            async with asyncio.TaskGroup() as requests:
-                while await self._has_connection():
-                    job = next(jobs, None)
-                    if job is None or not await self._is_due(job[0]):
-                        return
-                    if not self._idle:
-                        self._connections.append(Connection(self.address))
-                        self._idle.append(self._connections[-1])
-                    requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
-
     async def _has_connection(self) -> bool:
         """Wait until a connection is free or can be opened; False if the server stopped responding."""
-        while not self._idle and len(self._connections) >= self.limit:
+        while not self._can_send:
             self._freed.clear()
             await self._freed.wait()
         return not self.gone
@@ -238,9 +232,3 @@ class OpenLoop(Connections):
             left_s = (due_ns - self.clock_ns()) / 1e9
         await asyncio.sleep(max(0.0, left_s))
         return not self.gone
-
-    def _give_back(self, connection: Connection) -> None:
-        if not self._idle and len(self._connections) >= self.limit:
-            self._free_since_ns = self.clock_ns()
-        self._idle.append(connection)
-        self._freed.set()

@@ -26,7 +26,7 @@ from load.cli.command import print_line
 from load.cli.errors import CommandError, reason_of_os_error
 from load.http.address import Address
 from load.http.connection import Connection, NoResponse, Response, send_request
-from load.http.connections import INTERRUPTED, OpenLoop, RequestTiming, SendDelays
+from load.http.connections import INTERRUPTED, Connections, RequestTiming, SendDelays
 from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
 from load.readback import Backlog, Metrics, NoMetrics
@@ -234,9 +234,9 @@ class SoakLoad:
                 request = self.address.post("/order", self.ledger.orders.body(index))
                 yield begun_ns + int(number * 1e9 / self.rate), index, request
 
-        loop = OpenLoop(self.address, limit=ORDER_CONNECTIONS, delays=self._delays, clock_ns=self.clock_ns)
+        loop = Connections(self.address, count=ORDER_CONNECTIONS, delays=self._delays, clock_ns=self.clock_ns)
         with closing(loop):
-            await loop.work(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
+            await loop.work_when_due(jobs(), answered=self._note_answer, unanswered=self._note_no_answer)
         if loop.gone:
             raise CommandError("the server has stopped answering")
 

@@ -11,7 +11,7 @@ from tornado.testing import bind_unused_port
 
 from load.http.address import Address, ServerUrl, Unreachable, reach
 from load.http.connection import Response
-from load.http.connections import ClosedLoop, RequestTiming, Timeouts
+from load.http.connections import Connections, RequestTiming, Timeouts
 from tests.load.shop import Fault, Shop
 
 
@@ -46,7 +46,7 @@ async def _address_without_a_server() -> Address:
 @pytest.mark.gen_test
 async def test_a_refused_connection_is_tried_again_until_the_server_is_back() -> None:
     address = await _address_without_a_server()
-    clients = ClosedLoop(address, count=1, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
+    clients = Connections(address, count=1, timeouts=Timeouts(), clock_ns=time.perf_counter_ns)
     outcomes = Outcomes()
     jobs = iter([(1, address.get("/"))])
     working = asyncio.create_task(clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail))
@@ -65,7 +65,7 @@ async def test_clients_give_up_when_the_connection_time_out_has_passed() -> None
     address = await _address_without_a_server()
     second_ns = 1_000_000_000
     clock_ns = count(0, 2 * second_ns).__next__
-    clients = ClosedLoop(address, count=1, timeouts=Timeouts(connection_s=1.0), clock_ns=clock_ns)
+    clients = Connections(address, count=1, timeouts=Timeouts(connection_s=1.0), clock_ns=clock_ns)
     outcomes = Outcomes()
     jobs = iter([(1, address.get("/")), (2, address.get("/"))])
     await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)
@@ -83,7 +83,7 @@ async def test_a_request_without_an_answer_is_given_up_and_its_client_goes_on(sh
         # The clock advances when all other requests are answered.
         return 1_000_000_000 if len(outcomes.answered) == 5 else 0
 
-    clients = ClosedLoop(address, count=2, timeouts=Timeouts(answer_s=0.02), clock_ns=clock_ns)
+    clients = Connections(address, count=2, timeouts=Timeouts(answer_s=0.02), clock_ns=clock_ns)
     jobs = ((order_id, address.post("/order", b'{"order_id": %d}' % order_id)) for order_id in range(1, 7))
     await clients.work(jobs, answered=outcomes.answer, unanswered=outcomes.fail)
     clients.close()

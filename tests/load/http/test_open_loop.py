@@ -1,13 +1,12 @@
 """Tests the open loop: which connections requests use, and when their latencies begin."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
-from load.http.connections import OpenLoop, RequestTiming, SendDelays, Timeouts
+from load.http.connections import Connections, RequestTiming
 from tests.load.shop import Shop
 
 MS = 1_000_000
@@ -37,18 +36,13 @@ def _jobs(address: Address, *due_ms: int) -> Iterator[tuple[int, int, bytes]]:
     return ((each * MS, number, address.get("/metrics")) for number, each in enumerate(due_ms))
 
 
-def _loop(address: Address, *, limit: int, clock_ns: Callable[[], int]) -> tuple[OpenLoop, SendDelays]:
-    delays = SendDelays()
-    return OpenLoop(address, limit=limit, timeouts=Timeouts(), delays=delays, clock_ns=clock_ns), delays
-
-
 @pytest.mark.gen_test
 async def test_a_connection_is_opened_only_when_none_is_free(shop: Shop) -> None:
     address = await reach(ServerUrl.parse(shop.url))
-    loop, _ = _loop(address, limit=5, clock_ns=time.perf_counter_ns)
+    loop = Connections(address, count=5)
     answered: list[int] = []
     for _ in range(3):
-        await loop.work(_jobs(address, 0), answered=lambda key, *_: answered.append(key), unanswered=_fail)
+        await loop.work_when_due(_jobs(address, 0), answered=lambda key, *_: answered.append(key), unanswered=_fail)
     loop.close()
     assert answered == [0, 0, 0]
     # One connection to reach the shop, and one for all requests.
@@ -59,8 +53,8 @@ async def test_a_connection_is_opened_only_when_none_is_free(shop: Shop) -> None
 async def test_latency_counts_from_when_a_request_was_due_and_from_when_it_was_sent(shop: Shop) -> None:
     address = await reach(ServerUrl.parse(shop.url))
     watch = Stopwatch(150)
-    loop, delays = _loop(address, limit=1, clock_ns=watch.now_ns)
-    await loop.work(_jobs(address, 0, 1, 2), answered=watch.answered, unanswered=_fail)
+    loop = Connections(address, count=1, clock_ns=watch.now_ns)
+    await loop.work_when_due(_jobs(address, 0, 1, 2), answered=watch.answered, unanswered=_fail)
     loop.close()
     # The clock advances when the first answer arrives, before its connection is free again.
     assert watch.timings == [
@@ -68,4 +62,4 @@ async def test_latency_counts_from_when_a_request_was_due_and_from_when_it_was_s
         (1, RequestTiming(answered_ns=150 * MS, from_due_ns=149 * MS, from_sending_ns=0)),
         (2, RequestTiming(answered_ns=150 * MS, from_due_ns=148 * MS, from_sending_ns=0)),
     ]
-    assert delays.late_ns.tolist() == [0]
+    assert loop.delays.late_ns.tolist() == [0]
