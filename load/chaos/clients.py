@@ -15,7 +15,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from load.chaos.report import DROPPED, RECORD, REFUSED, UNAVAILABLE, WEBHOOK, WRONG
 from load.chaos.target import TargetServer
-from load.http.connection import Connection, NoConnection, NoResponse, Response
+from load.http.connection import Connection, NoConnection, NoResponse, Response, TooSlow, send_request
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 from load.orders.generated import as_another_order
 
@@ -79,11 +79,9 @@ class RetryingClient:
         errors = self._target.client_errors
         while True:
             try:
-                async with asyncio.timeout(ANSWER_LIMIT_S):
-                    answer = await self._connection.exchange(request)
-            except TimeoutError:
-                self._connection.close()
-                self._target.findings.add(WRONG, f"no answer within {ANSWER_LIMIT_S:g} s")
+                answer = await send_request(self._connection, request, limit_s=ANSWER_LIMIT_S)
+            except TooSlow as problem:
+                self._target.findings.add(WRONG, str(problem))
                 unanswered += 1
             except NoConnection:
                 errors[REFUSED] += 1

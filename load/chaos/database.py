@@ -36,6 +36,7 @@ SELECT number FROM (
 LEFT JOIN blocks ON block = number
 WHERE (lowest, highest, bits, count, processing_bits)
     IS NOT (first_us, last_us, completed & bits, processing, processing_chunks & processing_bits)"""
+"""Finds blocks of 2,048 orders whose row lacks a time or a bit of an order, or has a wrong count."""
 
 
 @contextmanager
@@ -115,9 +116,10 @@ def audit_database(
                 if line != "ok":
                     findings.add(WRONG, f"integrity_check: {line}")
             counts = _audit_orders(connection, ledger, findings, delivered)
-            of_totals = chain(_compare_totals(connection, counts), _compare_metrics(metrics, counts))
-            for text in chain(of_totals, _compare_blocks(connection)):
+            for text in chain(_compare_totals(connection, counts), _compare_metrics(metrics, counts)):
                 findings.add(TOTALS, text)
+            for block, *_ in connection.execute(WRONG_BLOCKS):
+                findings.add(TOTALS, f"the row of block {block} does not agree with its orders")
     except sqlite3.Error as problem:
         findings.add(WRONG, f"{database.name} can't be read: {problem}")
 
@@ -160,12 +162,6 @@ def _compare_totals(connection: sqlite3.Connection, counts: Mapping[str, int]) -
     for name, count in counts.items():
         if totals.get(name) != count:
             yield f"totals has {name} {totals.get(name)}, counted {count}"
-
-
-def _compare_blocks(connection: sqlite3.Connection) -> Iterator[str]:
-    """Find blocks of 2,048 orders whose row lacks a time or a bit of an order, or has a wrong count."""
-    for (block,) in connection.execute(WRONG_BLOCKS):
-        yield f"the row of block {block} does not agree with its orders"
 
 
 def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:

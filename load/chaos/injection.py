@@ -22,7 +22,7 @@ from load.chaos.receiver import PAUSES_S, Receiver
 from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.second_server import NotPossible, SecondServers
 from load.chaos.target import TargetServer
-from load.http.connection import Connection, NoConnection, NoResponse
+from load.http.connection import NoResponse, TooSlow, send_once
 from load.system.server_process import ServerProcess
 
 SECONDS_PER_HOUR = 3600
@@ -191,19 +191,16 @@ class FaultInjector:
         reader = target.controls.reader
         if not target.process.url.port or not target.process.is_running:
             return Effect(False, "no process was running")
-        connection = Connection(target.address)
         try:
             os.kill(reader, signal.SIGSTOP)
             await asyncio.sleep(fault.length_s)
             was_full = is_full(reader)
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                await connection.exchange(target.address.get("/livez"))
-        except TimeoutError:
+            await send_once(target.address, target.address.get("/livez"), limit_s=ANSWER_LIMIT_S)
+        except TooSlow:
             target.findings.add(WRONG, "no answer while nothing read standard error")
-        except (NoConnection, NoResponse, ProcessLookupError):
+        except (NoResponse, ProcessLookupError):
             was_full = False
         finally:
-            connection.close()
             with suppress(ProcessLookupError):
                 os.kill(reader, signal.SIGCONT)
         return Effect(was_full, f"not read for {fault.length_s:.1f} s")

@@ -181,7 +181,7 @@ async def send_request(connection: Connection, request: bytes, *, limit_s: float
         raise TooSlow(f"no answer within {limit_s:g} s") from None
 
 
-async def send_once(address: Address, request: bytes) -> Response:
-    """Send a request on a connection of its own. Raises NoResponse."""
+async def send_once(address: Address, request: bytes, *, limit_s: float = RESPONSE_S) -> Response:
+    """Send a request like `send_request`, on a connection of its own."""
     with closing(Connection(address)) as connection:
-        return await send_request(connection, request)
+        return await send_request(connection, request, limit_s=limit_s)
