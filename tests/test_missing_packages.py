@@ -19,6 +19,7 @@ WITH_WEBHOOK = ["--processor", "webhook", "--webhook-url", "http://127.0.0.1:9/"
 MISSING = r'{}: the package "[\w.]+" is not installed: run pip install -r requirements\.txt\n'
 
 
+@pytest.mark.slow
 @cases(("name", "program"), PROGRAMS)
 def test_a_program_without_its_packages_says_which_is_missing(name: str, program: list[str]) -> None:
     # With -S, Python does not import `site` and finds no installed packages.
@@ -28,6 +29,7 @@ def test_a_program_without_its_packages_says_which_is_missing(name: str, program
     assert re.fullmatch(MISSING.format(re.escape(name)), done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "flags"),
     [

@@ -107,6 +107,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= MAX_README_LINES
 
 
+@pytest.mark.slow
 def test_the_three_requests_get_the_responses_shown(tmp_path: Path) -> None:
     need("curl")
     with ServerProcess(tmp_path / "orders.db") as server:

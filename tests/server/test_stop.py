@@ -84,6 +84,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
         other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["peewee", "user_functions"])
 def test_ctrl_c_during_the_start_ends_the_process_at_once_without_output(module: str, tmp_path: Path) -> None:
     # Python finds this module before a package of the same name.

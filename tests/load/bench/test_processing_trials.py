@@ -77,6 +77,7 @@ async def test_a_window_in_which_the_orders_run_out_is_invalid() -> None:
     assert not row.passed
 
 
+@pytest.mark.slow
 @MINUTE
 async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable: PausableShop, tmp_path: Path) -> None:
     async with _webhook_trial(pausable, tmp_path) as trial:
@@ -85,6 +86,7 @@ async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable
     assert row.runs[0]["urllib3_per_second"] > 0
 
 
+@pytest.mark.slow
 @MINUTE
 async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
     pausable: PausableShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,6 +98,7 @@ async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
     assert not row.passed
 
 
+@pytest.mark.slow
 @MINUTE
 async def test_the_loop_of_urllib3_counts_only_a_202_as_right(shop: Shop, tmp_path: Path) -> None:
     async with _webhook_trial(shop, tmp_path, BARE_TORNADO) as trial:

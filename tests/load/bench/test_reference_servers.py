@@ -75,6 +75,7 @@ async def test_a_slow_receiver_answers_later() -> None:
     assert transport.data.startswith(b"HTTP/1.1 202 Accepted")
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_bare_tornado_answers_as_the_server_does(tmp_path: Path) -> None:
     command = ("-m", "load.bench.reference_servers", BARE_TORNADO, "0")
