@@ -6,6 +6,7 @@ import pytest
 
 from models.health import StorageStatus, Work
 from models.order import Status
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi, get_text
@@ -118,8 +119,8 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
+@cases("method", ["GET", "HEAD"])
+@cases(
     ("accept", "anywhere", "for_prometheus"),
     [
         (None, JSON_TYPE, TEXT_TYPE),

@@ -7,6 +7,7 @@ import pytest
 from models.errors import StorageBusyError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
@@ -112,8 +113,8 @@ async def test_only_one_of_several_concurrent_retries_succeeds(api: RunningApi) 
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("action", ["cancel", "retry"])
-@pytest.mark.parametrize("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
+@cases("action", ["cancel", "retry"])
+@cases("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
 async def test_an_action_on_an_unknown_order_is_a_404(shared_api: RunningApi, action: str, digits: str) -> None:
     path = f"/order/{digits}/{action}"
     problem = assert_is_problem(await shared_api.request("POST", path), 404, "not-found", path)
@@ -121,8 +122,8 @@ async def test_an_action_on_an_unknown_order_is_a_404(shared_api: RunningApi, ac
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/order/1/cancel", "/order/1/retry", "/orders/retry?status=Failed"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@cases("path", ["/order/1/cancel", "/order/1/retry", "/orders/retry?status=Failed"])
+@cases("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_actions_allow_only_post(shared_api: RunningApi, method: str, path: str) -> None:
     answer = await shared_api.request(method, path, b"" if method in ("PUT", "PATCH") else None)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")

@@ -12,6 +12,7 @@ from models.errors import QueueFullError, StorageUnavailableError
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
@@ -144,7 +145,7 @@ async def test_each_filter_selects_the_matching_orders(api: RunningApi, query: s
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("query", "wrong"),
     [
         ("status=pending", ["status"]),
@@ -172,7 +173,7 @@ async def test_invalid_parameters_are_all_reported(shared_api: RunningApi, query
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "cursor",
     ["1", "MTo", "MTox=", "MTox%20", "MjoxMA", "MTow", "MTowMQ", "MTotMQ", "%FF", "a" * 5_000, cursor_of(HIGHEST + 1)],
 )
@@ -201,7 +202,7 @@ async def test_head_is_get_without_the_body(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
+@cases("method", ["DELETE", "PUT", "PATCH", "OPTIONS"])
 async def test_other_methods_are_a_405_with_allow(shared_api: RunningApi, method: str) -> None:
     answer = await shared_api.request(method, "/orders", b"")
     assert_is_problem(answer, 405, "method-not-allowed", "/orders")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.order import Order, Status
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.processing import api_with_limits, claim, end, process
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, turn_of_the_loop, until
@@ -132,7 +133,7 @@ async def test_without_wait_the_order_is_returned_immediately(api: RunningApi) -
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("order_id", ["99", "0", "9" * 30])
+@cases("order_id", ["99", "0", "9" * 30])
 async def test_a_wait_for_an_unknown_order_is_a_404_immediately(shared_api: RunningApi, order_id: str) -> None:
     answer = await shared_api.get(f"/order/{order_id}?wait=30")
     assert (answer.status, answer.json["detail"]) == (404, f"There is no order {order_id}.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from handlers.pages.dashboard import PAGE, DashboardBrokenError, read_dashboard
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import RunningApi
 from tests.process import ROOT
@@ -31,7 +32,7 @@ async def test_the_page_and_all_files_that_it_links_are_served(shared_api: Runni
         assert (name, (await shared_api.get(f"/{name}")).status) == (name, 200)
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/dashboard/{name}" for name in NAMES)])
+@cases("path", ["/", *(f"/dashboard/{name}" for name in NAMES)])
 @pytest.mark.gen_test
 async def test_each_file_has_its_type_its_policy_and_an_etag(shared_api: RunningApi, path: str) -> None:
     first = await shared_api.get(path)
@@ -56,7 +57,7 @@ async def test_a_range_is_ignored(shared_api: RunningApi) -> None:
     assert (answer.status, answer.body) == (200, (FOLDER / "charts.js").read_bytes())
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         *("/dashboard", "/dashboard/", "/dashboard/index.html", "/dashboard/x.js", "/dashboard/../static_content.py"),

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from handlers.pages.docs import ASSETS, FILES, FOLDER, assets_folder
+from tests.cases import cases
 from tests.handlers.running_api import RunningApi
 
 PAGE = (FOLDER / "index.html").read_bytes()
@@ -34,7 +35,7 @@ async def test_the_page_forbids_inline_scripts_and_scripts_of_other_origins(shar
     assert re.findall(r"<script(?! src=)|\son\w+=|\sstyle=", PAGE.decode()) == []
 
 
-@pytest.mark.parametrize("name", FILES)
+@cases("name", FILES)
 @pytest.mark.gen_test
 async def test_a_file_has_its_type_and_an_etag(shared_api: RunningApi, name: str) -> None:
     first = await shared_api.get(f"/docs/{name}")
@@ -47,7 +48,7 @@ async def test_a_file_has_its_type_and_an_etag(shared_api: RunningApi, name: str
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(first.body)))
 
 
-@pytest.mark.parametrize(
+@cases(
     "path", ["/docs/", "/docs/LICENSE", "/docs/swagger-ui.js", "/docs/../server.py", "/docs/%2e%2e/core.py", "/docs/x"]
 )
 @pytest.mark.gen_test

@@ -13,7 +13,7 @@ PATHS = ("/", "/dashboard/app.js", "/docs", "/docs/swagger-ui-bundle.js", "/docs
 GZIP = {"Accept-Encoding": "gzip"}
 
 
-@pytest.mark.parametrize("path", PATHS)
+@cases("path", PATHS)
 @pytest.mark.gen_test
 async def test_a_client_that_accepts_gzip_gets_the_same_content_compressed(shared_api: RunningApi, path: str) -> None:
     plain, compressed = await shared_api.get(path), await shared_api.get(path, GZIP)

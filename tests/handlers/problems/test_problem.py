@@ -10,6 +10,7 @@ import pytest
 
 from models.parsing.order_body import MAX_ID
 from models.writes import Waiter
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, Answer, RunningApi, get_text, post_text, until
@@ -20,7 +21,7 @@ SERVED_BY_TORNADO = {"TE": "trailers"}
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("body", "detail"),
     [
         (b"", "Expecting value at line 1, column 1"),
@@ -32,7 +33,6 @@ SERVED_BY_TORNADO = {"TE": "trailers"}
         (b'{"a": "\x01"}', "Invalid control character at line 1, column 8"),
         (b"order_id=1", "Expecting value at line 1, column 1"),
     ],
-    ids=lambda value: repr(value)[:20],
 )
 async def test_a_body_that_is_not_json_is_a_400(shared_api: RunningApi, body: bytes, detail: str) -> None:
     assert assert_is_problem(await shared_api.post(body), 400, "not-json")["detail"] == detail
@@ -76,8 +76,8 @@ async def test_half_a_surrogate_pair_is_a_422(shared_api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@cases("path", ["//", "/order/", "/order/x", "/Order", "//order", "/order/1/2", "/.env", "/%00"])
+@cases("method", ["GET", "POST", "DELETE"])
 async def test_an_unknown_path_is_a_404(shared_api: RunningApi, method: str, path: str) -> None:
     body = b"{}" if method == "POST" else None
     answer = await shared_api.request(method, path, body)
@@ -86,7 +86,7 @@ async def test_an_unknown_path_is_a_404(shared_api: RunningApi, method: str, pat
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("path", "allowed"),
     [
         ("/order", "POST"),
@@ -96,7 +96,7 @@ async def test_an_unknown_path_is_a_404(shared_api: RunningApi, method: str, pat
         ("/readyz", "GET, HEAD"),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@cases("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_a_method_that_a_path_does_not_allow_is_a_405_with_allow(
     shared_api: RunningApi, method: str, path: str, allowed: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_a_method_that_a_path_does_not_allow_is_a_405_with_allow(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("path", "allowed"),
     [
         ("/livez", {"GET", "HEAD"}),
@@ -125,7 +125,7 @@ async def test_an_unknown_method_is_a_405_with_allow(shared_api: RunningApi, pat
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "content_type",
     [
         None,
@@ -269,7 +269,7 @@ async def test_a_shared_error_is_logged_once_for_each_request(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("method", "path", "status", "slug"),
     [
         ("PUT", "/order", 405, "method-not-allowed"),
@@ -284,7 +284,7 @@ async def test_a_form_is_not_parsed(shared_api: RunningApi, method: str, path: s
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("method", ["BREW", "TRACE", "get"])
+@cases("method", ["BREW", "TRACE", "get"])
 async def test_an_unknown_method_on_an_unknown_path_is_a_404(shared_api: RunningApi, method: str) -> None:
     async with shared_api.connection() as connection:
         await connection.send(get_text("/nowhere", method=method))

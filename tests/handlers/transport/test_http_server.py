@@ -26,6 +26,7 @@ from handlers.transport.lane import IterationBudget, Lane
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.plain_request import PlainRequest
 from handlers.transport.timeouts import BODY_STEP_BYTES, RESPONSE_STEP_BYTES, Timeouts
+from tests.cases import cases
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop
 
@@ -213,7 +214,7 @@ async def test_a_head_that_arrives_too_slowly_is_a_408(server: RunningServer) ->
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+@cases("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 async def test_a_body_that_arrives_too_slowly_is_a_408(server: RunningServer, framing: str) -> None:
     async with server.connection() as connection:
         await connection.send(f"POST /small HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n".encode())
@@ -272,7 +273,7 @@ async def test_no_timeout_applies_while_the_server_works_on_a_response(server: R
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("requests", [get_text("/large") * 100, get_text("/large", headers="Connection: close\r\n")])
+@cases("requests", [get_text("/large") * 100, get_text("/large", headers="Connection: close\r\n")])
 async def test_a_client_that_does_not_read_its_response_is_disconnected(server: RunningServer, requests: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(requests)
@@ -314,7 +315,7 @@ async def test_a_slow_client_gets_its_whole_response(server: RunningServer) -> N
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("sent", MALFORMED, ids=lambda sent: repr(sent)[-40:])
+@cases("sent", MALFORMED)
 async def test_malformed_http_is_a_400_and_closed(server: RunningServer, sent: bytes) -> None:
     async with server.connection() as connection:
         await connection.send(sent)
@@ -326,7 +327,7 @@ async def test_malformed_http_is_a_400_and_closed(server: RunningServer, sent: b
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("more", [1, 500_000])
+@cases("more", [1, 500_000])
 async def test_a_head_that_is_too_large_is_a_431_and_closed(server: RunningServer, more: int) -> None:
     async with server.connection() as connection:
         await connection.send(b"GET /small HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD_BYTES + more))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.cases import cases
 from tests.handlers.running_api import JSON, RunningApi, get_text, post_text
 from tests.models.samples import order_text
 
@@ -63,7 +64,7 @@ async def test_a_request_id_cannot_inject_headers(api: RunningApi, given: bytes)
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("given", [b"a\rSet-Cookie: evil=1", b"a\nSet-Cookie: evil=1", b"a\0b", b"a\x0bb"])
+@cases("given", [b"a\rSet-Cookie: evil=1", b"a\nSet-Cookie: evil=1", b"a\0b", b"a\x0bb"])
 async def test_a_request_id_with_control_characters_is_not_echoed(shared_api: RunningApi, given: bytes) -> None:
     async with shared_api.connection() as connection:
         await connection.send(get_text("/livez", headers="X-Request-Id: ?\r\n").replace(b"?", given))
@@ -74,9 +75,7 @@ async def test_a_request_id_with_control_characters_is_not_echoed(shared_api: Ru
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    "path", ["/order/%0d%0aSet-Cookie:evil=1", "/%0aLocation:evil", "/<script>", "/caf\xe9", '/"quoted"']
-)
+@cases("path", ["/order/%0d%0aSet-Cookie:evil=1", "/%0aLocation:evil", "/<script>", "/caf\xe9", '/"quoted"'])
 async def test_a_path_is_echoed_only_in_the_problem(shared_api: RunningApi, path: str) -> None:
     async with shared_api.connection() as connection:
         await connection.send(get_text(path).decode().encode("latin1"))
