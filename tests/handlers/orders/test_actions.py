@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from models.errors import StorageBusyError
 from models.order import Order, Status
@@ -27,6 +28,18 @@ async def end_as(api: RunningApi, status: Status, limit: int = 1_000) -> None:
 
 async def statuses(api: RunningApi, *order_ids: int) -> list[str]:
     return [(await api.get(f"/order/{order_id}")).json["status"] for order_id in order_ids]
+
+
+@pytest.fixture
+def failed_and_pending(api: RunningApi, io_loop: IOLoop) -> RunningApi:
+    """An API with order 1, which is Failed, and order 2, which is Pending."""
+
+    async def prepare() -> None:
+        await accept(api, 1, 2)
+        await end_as(api, Status.FAILED, 1)
+
+    io_loop.run_sync(prepare)
+    return api
 
 
 @pytest.mark.gen_test
@@ -163,10 +176,9 @@ async def test_a_locked_database_is_a_503(start_api: StartApi, path: str) -> Non
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "Same-Origin", "same-origin, cross-site", "\xe9"])
-async def test_actions_of_other_sites_are_rejected(api: RunningApi, site: str) -> None:
-    await accept(api, 1, 2)
-    await end_as(api, Status.FAILED, 1)
+@cases("site", ["cross-site", "same-site", "Same-Origin", "same-origin, cross-site", "\xe9"])
+async def test_actions_of_other_sites_are_rejected(failed_and_pending: RunningApi, site: str) -> None:
+    api = failed_and_pending
     for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
         answer = await api.request("POST", path, b"", {"Sec-Fetch-Site": site})
         assert_is_problem(answer, 403, "cross-origin", path.partition("?")[0])
@@ -175,7 +187,7 @@ async def test_actions_of_other_sites_are_rejected(api: RunningApi, site: str) -
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "origin",
     [
         "http://evil.test",
@@ -186,9 +198,10 @@ async def test_actions_of_other_sites_are_rejected(api: RunningApi, site: str) -
         "http://[",
     ],
 )
-async def test_without_sec_fetch_site_the_origin_must_equal_the_host(api: RunningApi, origin: str) -> None:
-    await accept(api, 1, 2)
-    await end_as(api, Status.FAILED, 1)
+async def test_without_sec_fetch_site_the_origin_must_equal_the_host(
+    failed_and_pending: RunningApi, origin: str
+) -> None:
+    api = failed_and_pending
     for path in ("/order/1/retry", "/order/2/cancel", "/orders/retry?status=Failed"):
         answer = await api.request("POST", path, b"", {"Origin": origin, "Host": "shop.test:8080"})
         assert_is_problem(answer, 403, "cross-origin", path.partition("?")[0])

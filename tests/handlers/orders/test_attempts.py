@@ -8,6 +8,7 @@ from models.errors import StorageUnavailableError
 from models.order import AttemptRecord, Ending, Status
 from models.parsing.order_body import MAX_ID
 from models.writes import FinishAndClaim, Outcome
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
@@ -72,14 +73,14 @@ async def test_a_start_that_is_not_known_is_null(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
+@cases("digits", ["1", "0", "01", str(MAX_ID), str(MAX_ID + 1), "9" * 5_000])
 async def test_the_attempts_of_an_unknown_order_are_a_404(api: RunningApi, digits: str) -> None:
     path = f"/order/{digits}/attempts"
     assert assert_is_problem(await api.get(path), 404, "not-found", path)["detail"] == f"There is no order {digits}."
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@cases("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_attempts_allow_only_get_and_head(api: RunningApi, method: str) -> None:
     answer = await api.request(method, "/order/1/attempts", b"" if method in ("POST", "PUT", "PATCH") else None)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")

@@ -11,6 +11,7 @@ from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS
 from models.errors import StorageDamagedError
 from models.order import Status
 from models.writes import Insertion, InsertResult, NewOrder
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
     NDJSON,
@@ -145,7 +146,7 @@ async def test_an_array_of_more_than_1000_orders_is_rejected_as_a_whole(api: Run
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("body", [b"", b"[", b"[" + text(1), b"[1,]", b"[" * 100_000, lines_of(1, 2)])
+@cases("body", [b"", b"[", b"[" + text(1), b"[1,]", b"[" * 100_000, lines_of(1, 2)])
 async def test_an_array_that_is_not_json_is_a_400(api: RunningApi, body: bytes) -> None:
     assert_is_bulk_problem(await api.request("POST", "/orders", body, headers=JSON), 400, "not-json")
     assert await stored(api) == 0
@@ -159,7 +160,7 @@ async def test_json_that_is_not_an_array_is_a_422(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("media_type", ["text/plain", "application/jsonl", "multipart/form-data; boundary=x", None])
+@cases("media_type", ["text/plain", "application/jsonl", "multipart/form-data; boundary=x", None])
 async def test_another_content_type_is_a_415(api: RunningApi, media_type: str | None) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
     answer = await api.request("POST", "/orders", lines_of(1), headers=headers)

@@ -6,6 +6,7 @@ from asyncio import Future
 from typing import Any
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from handlers.orders.listing import cursor_of
 from models.errors import QueueFullError, StorageUnavailableError
@@ -116,8 +117,22 @@ async def test_the_next_link_keeps_all_filters(api: RunningApi) -> None:
     )
 
 
+@pytest.fixture
+def five_orders(api: RunningApi, io_loop: IOLoop) -> RunningApi:
+    """An API with five orders. Orders 1, 2 and 5 are Failed, Processing and Cancelled."""
+
+    async def prepare() -> None:
+        await accept(api, 5)
+        await api.request("POST", "/order/5/cancel")
+        first, _ = await claim(api, 2)
+        await end(api, [first], Status.FAILED, "no stock")
+
+    io_loop.run_sync(prepare)
+    return api
+
+
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("query", "expected"),
     [
         ("status=Pending", [4, 3]),
@@ -136,12 +151,10 @@ async def test_the_next_link_keeps_all_filters(api: RunningApi) -> None:
         ("created_before=0001-01-01T00:00:00Z", []),
     ],
 )
-async def test_each_filter_selects_the_matching_orders(api: RunningApi, query: str, expected: list[int]) -> None:
-    await accept(api, 5)
-    await api.request("POST", "/order/5/cancel")
-    first, _ = await claim(api, 2)
-    await end(api, [first], Status.FAILED, "no stock")
-    assert ids(await api.get(f"/orders?{query}")) == expected
+async def test_each_filter_selects_the_matching_orders(
+    five_orders: RunningApi, query: str, expected: list[int]
+) -> None:
+    assert ids(await five_orders.get(f"/orders?{query}")) == expected
 
 
 @pytest.mark.gen_test

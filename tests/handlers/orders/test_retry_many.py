@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from models.errors import StorageBusyError
 from models.order import Status
 from models.writes import OrderIds, RetriedOrders, RetrySelection
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.test_actions import accept, end_as, statuses
 from tests.handlers.problem_check import assert_is_problem
@@ -97,7 +98,7 @@ async def test_orders_that_fail_during_the_request_are_not_retried_again(tmp_pat
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("query", "errors"),
     [
         ("", STATUS_NEEDED),

@@ -10,6 +10,7 @@ import pytest
 
 from models.order import Status
 from models.parsing.order_body import MAX_ID, MAX_METADATA_BYTES
+from tests.cases import cases
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import JSON, RunningApi, Way
@@ -171,43 +172,49 @@ async def test_a_bad_order_or_duplicate_does_not_affect_others(api: RunningApi) 
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    ("given", "amount"),
+@cases(
+    ("order_id", "given", "amount"),
     [
-        ("99.99", "99.99"),
-        ("0", "0"),
-        ("0.0001", "0.0001"),
-        ("1E-4", "0.0001"),
-        ("1.00000", "1"),
-        ('"12.50"', "12.5"),
-        ("1e2", "100"),
-        ("0.30", "0.3"),
-        ("9999999999.9999", "9999999999.9999"),
-        ('"9999999999.9999"', "9999999999.9999"),
+        ("1", "99.99", "99.99"),
+        ("2", "0", "0"),
+        ("3", "0.0001", "0.0001"),
+        ("4", "1E-4", "0.0001"),
+        ("5", "1.00000", "1"),
+        ("6", '"12.50"', "12.5"),
+        ("7", "1e2", "100"),
+        ("8", "0.30", "0.3"),
+        ("9", "9999999999.9999", "9999999999.9999"),
+        ("10", '"9999999999.9999"', "9999999999.9999"),
     ],
 )
-async def test_an_amount_is_returned_as_a_number_of_the_same_value(api: RunningApi, given: str, amount: str) -> None:
-    await api.post(order_text(total_amount=given))
-    answer = await api.get("/order/12345")
+async def test_an_amount_is_returned_as_a_number_of_the_same_value(
+    api: RunningApi, order_id: str, given: str, amount: str
+) -> None:
+    await api.post(order_text(order_id=order_id, total_amount=given))
+    answer = await api.get(f"/order/{order_id}")
     assert f'"total_amount":{amount},'.encode() in answer.body
     assert answer.json["total_amount"] == Decimal(given.strip('"'))
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        "{}",
-        '{ "b" : 1.0,\n\t"a":[1e400 , -0, 123456789012345678901234567890] }',
-        '{"currency":"EUR","s":"\\u00e9 é \\/ \\ud83d\\ude00 😀 \\u0000"}',
-        '{"order_id":7}',
-        '{"a":"' + "x" * (MAX_METADATA_BYTES - 8) + '"}',
-    ],
-    ids=lambda text: text[:20],
+@cases(
+    ("order_id", "metadata"),
+    enumerate(
+        [
+            "{}",
+            '{ "b" : 1.0,\n\t"a":[1e400 , -0, 123456789012345678901234567890] }',
+            '{"currency":"EUR","s":"\\u00e9 é \\/ \\ud83d\\ude00 😀 \\u0000"}',
+            '{"order_id":7}',
+            '{"a":"' + "x" * (MAX_METADATA_BYTES - 8) + '"}',
+        ],
+        start=1,
+    ),
 )
-async def test_metadata_is_returned_byte_for_byte_as_the_last_field(api: RunningApi, metadata: str) -> None:
-    assert (await api.post(order_text(metadata=metadata))).status == 202
-    answer = await api.get("/order/12345")
+async def test_metadata_is_returned_byte_for_byte_as_the_last_field(
+    api: RunningApi, order_id: int, metadata: str
+) -> None:
+    assert (await api.post(order_text(order_id=str(order_id), metadata=metadata))).status == 202
+    answer = await api.get(f"/order/{order_id}")
     assert answer.body.endswith(b'"next_attempt_at":null,"metadata":' + metadata.encode() + b"}")
 
 
@@ -224,9 +231,7 @@ async def test_the_largest_order_is_accepted_and_returned(api: RunningApi) -> No
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    "order_id", ["99", "0", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5_000, "00000"]
-)
+@cases("order_id", ["99", "0", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5_000, "00000"])
 async def test_an_unknown_id_is_a_404(api: RunningApi, order_id: str) -> None:
     answer = await api.get(f"/order/{order_id}")
     assert (answer.status, answer.json["type"]) == (404, "/problems/not-found")
@@ -234,7 +239,7 @@ async def test_an_unknown_id_is_a_404(api: RunningApi, order_id: str) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "path", ["/order/", "/order/abc", "/order/-1", "/order/1.0", "/order/1e2", "/order/1/", "/order/%31", "/order/+1"]
 )
 async def test_an_invalid_id_is_a_404(api: RunningApi, path: str) -> None:
@@ -243,10 +248,7 @@ async def test_an_invalid_id_is_a_404(api: RunningApi, path: str) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    "content_type",
-    ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=UTF-8"],
-)
+@cases("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;charset=UTF-8"])
 async def test_the_parameters_of_the_content_type_are_ignored(api: RunningApi, content_type: str) -> None:
     assert (await api.post(order_text(), {"Content-Type": content_type})).status == 202
 
@@ -258,7 +260,7 @@ async def test_other_query_parameters_are_ignored(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-ndjson"}])
+@cases("headers", [{}, {"Content-Type": "application/x-ndjson"}])
 async def test_another_content_type_is_a_415_that_names_the_accepted_one(
     api: RunningApi, headers: dict[str, str]
 ) -> None:

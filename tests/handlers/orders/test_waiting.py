@@ -114,7 +114,7 @@ async def test_a_wait_may_be_0_to_30_seconds(start_api: StartApi, query: str, wa
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "query", ["wait=31", "wait=-1", "wait=", "wait", "wait=x", "wait=1.5", "wait=05", "wait=1&wait=1", "wait=%31%20"]
 )
 async def test_an_invalid_wait_is_a_422(api: RunningApi, query: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from handlers.requests.body_limit import MAX_DISCARDED_BYTES
 from handlers.transport.lane import MAX_BODY_BYTES
+from tests.cases import cases
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import JSON, RunningApi, post_text
 from tests.models.samples import order_text
@@ -20,7 +21,7 @@ async def test_a_body_over_64_kib_is_a_413(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/order", "/order/1", "/livez", "/nowhere", "/metrics"])
+@cases("path", ["/order", "/order/1", "/livez", "/nowhere", "/metrics"])
 async def test_a_body_that_is_too_large_is_a_413_on_every_path(api: RunningApi, path: str) -> None:
     answer = await api.request("POST", path, b"x" * (MAX_BODY_BYTES + 1), JSON)
     assert_is_problem(answer, 413, "too-large", path)
@@ -62,7 +63,7 @@ def announced(length: int) -> bytes:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     "length",
     [
         MAX_DISCARDED_BYTES + 1,

@@ -3,6 +3,7 @@
 import pytest
 
 from handlers.security.rate_limit import RateLimit
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import RunningApi, get_text, post_text
 from tests.handlers.security.sample_keys import TOKENS, build_guard
@@ -28,7 +29,7 @@ async def assert_is_refused(api: RunningApi, request: bytes, status: int) -> Non
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("request_head", "status"),
     [
         (head("/order", JSON, "Content-Length: 65537"), 413),

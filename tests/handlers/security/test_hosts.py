@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tornado.ioloop import IOLoop
 
 from handlers.security.hosts import AllowedHosts, allowed_hosts, parse_hosts
 from tests.cases import cases
@@ -106,7 +107,14 @@ def checked() -> AllowedHosts:
     return allowed_hosts(["127.0.0.1"], has_keys=False, configured=None)
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def api(start_api: StartApi, checked: AllowedHosts, io_loop: IOLoop) -> RunningApi:
+    """An API that checks hosts, and requires no keys."""
+    started: RunningApi = io_loop.run_sync(lambda: start_api(guard=build_guard(keys=None, hosts=checked)))
+    return started
+
+
+@cases(
     ("method", "path"),
     [
         *(("GET", path) for path in ("/order/1", "/orders", "/metrics", "/livez", "/readyz", "/", "/docs", "/nothing")),
@@ -115,8 +123,7 @@ def checked() -> AllowedHosts:
     ],
 )
 @pytest.mark.gen_test
-async def test_no_path_serves_another_host(start_api: StartApi, checked: AllowedHosts, method: str, path: str) -> None:
-    api = await start_api(guard=build_guard(keys=None, hosts=checked))
+async def test_no_path_serves_another_host(api: RunningApi, method: str, path: str) -> None:
     headers = {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}
     answer = await api.request(method, path, b"{}" if method == "POST" else None, headers)
     assert (answer.status, answer.headers["Content-Type"]) == (421, "application/problem+json")
@@ -128,8 +135,7 @@ async def test_no_path_serves_another_host(start_api: StartApi, checked: Allowed
 
 
 @pytest.mark.gen_test
-async def test_a_request_without_a_host_is_not_served(start_api: StartApi, checked: AllowedHosts) -> None:
-    api = await start_api(guard=build_guard(keys=None, hosts=checked))
+async def test_a_request_without_a_host_is_not_served(api: RunningApi) -> None:
     async with api.connection() as connection:
         await connection.send(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert (await connection.answer()).status == 421

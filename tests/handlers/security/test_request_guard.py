@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from handlers.security.api_keys import Scope
 from handlers.security.rate_limit import RateLimit
@@ -37,9 +38,15 @@ def assert_refused(answer: Answer, status: int, kind: str, challenge: str | None
         assert all(token not in answer.body.decode() for token in [*TOKENS.values(), UNKNOWN])
 
 
+@pytest.fixture
+def api(start_api: StartApi, io_loop: IOLoop) -> RunningApi:
+    """An API that requires keys."""
+    started: RunningApi = io_loop.run_sync(lambda: start_api(guard=build_guard()))
+    return started
+
+
 @pytest.mark.gen_test
-async def test_without_a_key_every_path_is_a_401(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_without_a_key_every_path_is_a_401(api: RunningApi) -> None:
     for method, path in READS + WRITES + ADMINS + OTHERS:
         assert_refused(await ask(api, method, path, {}), 401, "unauthorized", REALM)
     assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
@@ -57,8 +64,7 @@ async def test_probes_need_no_key(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_pages_and_their_files_need_no_key(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_pages_and_their_files_need_no_key(api: RunningApi) -> None:
     for path in ("/", "/?x=1", "/dashboard/app.js", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
         for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
             assert (path, (await api.get(path, headers)).status) == (path, 200)
@@ -82,7 +88,7 @@ async def test_requests_for_pages_count_towards_the_limit_of_the_address(start_a
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("value", "is_token"),
     [
         (f"Bearer {UNKNOWN}", True),
@@ -101,8 +107,7 @@ async def test_requests_for_pages_count_towards_the_limit_of_the_address(start_a
         (f"Bearer\t{TOKENS['admin']}", False),
     ],
 )
-async def test_an_unknown_key_is_a_401(start_api: StartApi, value: str, is_token: bool) -> None:
-    api = await start_api(guard=build_guard())
+async def test_an_unknown_key_is_a_401(api: RunningApi, value: str, is_token: bool) -> None:
     text = get_text("/order/1", headers=f"Authorization: {value}\r\n").decode().encode("latin1")
     async with api.connection() as connection:
         await connection.send(text)
@@ -111,15 +116,13 @@ async def test_an_unknown_key_is_a_401(start_api: StartApi, value: str, is_token
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-async def test_the_scheme_is_case_insensitive(start_api: StartApi, scheme: str) -> None:
-    api = await start_api(guard=build_guard())
+@cases("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+async def test_the_scheme_is_case_insensitive(api: RunningApi, scheme: str) -> None:
     assert (await api.get("/metrics", {"Authorization": f"{scheme} {TOKENS['read']}"})).status == 200
 
 
 @pytest.mark.gen_test
-async def test_two_authorization_headers_are_a_401(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_two_authorization_headers_are_a_401(api: RunningApi) -> None:
     both = "".join(f"Authorization: Bearer {TOKENS[word]}\r\n" for word in ("admin", "read"))
     async with api.connection() as connection:
         await connection.send(get_text("/metrics", headers=both))
@@ -127,8 +130,7 @@ async def test_two_authorization_headers_are_a_401(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_scope_includes_only_the_lower_ones(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_each_scope_includes_only_the_lower_ones(api: RunningApi) -> None:
     for needed, requests in {"read": READS + OTHERS, "write": WRITES, "admin": ADMINS}.items():
         for scope in Scope:
             for method, path in requests:
@@ -142,8 +144,7 @@ async def test_each_scope_includes_only_the_lower_ones(start_api: StartApi) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_rejected_request_changes_nothing(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_a_rejected_request_changes_nothing(api: RunningApi) -> None:
     for headers in ({}, bearer(UNKNOWN), bearer(TOKENS["read"])):
         assert (await api.post(order_text(), JSON | headers)).status in (401, 403)
     assert (await api.get("/order/12345", bearer(TOKENS["read"]))).status == 404
@@ -151,8 +152,7 @@ async def test_a_rejected_request_changes_nothing(start_api: StartApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_connection_can_be_used_after_a_rejected_body(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_the_connection_can_be_used_after_a_rejected_body(api: RunningApi) -> None:
     good = f"Authorization: Bearer {TOKENS['write']}\r\n"
     chunked = "POST /order HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     async with api.connection() as connection:
@@ -187,8 +187,7 @@ async def test_a_known_key_is_accepted_until_the_keys_are_replaced(start_api: St
 
 
 @pytest.mark.gen_test
-async def test_a_client_can_send_a_key_in_any_number_of_ways(start_api: StartApi) -> None:
-    api = await start_api(guard=build_guard())
+async def test_a_client_can_send_a_key_in_any_number_of_ways(api: RunningApi) -> None:
     async with api.connection() as connection:
         for spaces in range(1, MAX_ACCEPTED + 3):
             header = f"Authorization: Bearer{' ' * spaces}{TOKENS['read']}\r\n"

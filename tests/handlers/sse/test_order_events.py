@@ -15,6 +15,7 @@ from handlers.sse.connection import STALL_TIMEOUT_S
 from handlers.sse.order_events import HEARTBEAT_S
 from models.changes import OrderChange
 from models.order import Status
+from tests.cases import cases
 from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes
 from tests.handlers.processing import api_with_limits, claim, end, process
 from tests.handlers.running_api import JSON, RunningApi, get_text, turn_of_the_loop
@@ -325,7 +326,7 @@ async def test_a_reader_over_the_limit_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
+@cases(
     ("query", "parameters"),
     [
         ("order_id=0", ["order_id"]),
@@ -345,7 +346,7 @@ async def test_an_unknown_or_invalid_parameter_is_a_422(api: RunningApi, query: 
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE", "OPTIONS"])
+@cases("method", ["HEAD", "POST", "DELETE", "OPTIONS"])
 async def test_only_get_is_allowed(api: RunningApi, method: str) -> None:
     answer = await api.request(method, EVENTS)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")

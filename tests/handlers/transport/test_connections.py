@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.running_api import JSON, RunningApi, get_text, post_text, turn_of_the_loop
 from tests.models.samples import order_text
@@ -15,7 +16,7 @@ PATHS = ["/order/12345", "/metrics", "/livez", "/readyz"]
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", [*PATHS, "/order", "/order/99", "/nowhere"])
+@cases("path", [*PATHS, "/order", "/order/99", "/nowhere"])
 async def test_head_is_get_without_the_body(api: RunningApi, path: str) -> None:
     await api.post(order_text())
     async with api.connection() as connection:

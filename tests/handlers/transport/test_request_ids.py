@@ -13,10 +13,8 @@ PATHS = ["/order/1", "/metrics", "/livez", "/readyz", "/nowhere", "/order"]
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    "given", ["a", "f058ebd6-02f7-4d3f-942e-904344e8cde5", "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~", "x" * 128]
-)
+@cases("path", PATHS)
+@cases("given", ["a", "f058ebd6-02f7-4d3f-942e-904344e8cde5", "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~", "x" * 128])
 async def test_a_valid_request_id_is_echoed(api: RunningApi, path: str, given: str) -> None:
     await api.post(order_text(order_id="1"))
     assert (await api.get(path, {"X-Request-Id": given})).headers["X-Request-Id"] == given
@@ -29,7 +27,7 @@ async def test_a_request_id_is_echoed_with_a_202(api: RunningApi) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", PATHS)
+@cases("path", PATHS)
 async def test_without_a_request_id_each_request_gets_a_new_one(api: RunningApi, path: str) -> None:
     await api.post(order_text(order_id="1"))
     made = [(await api.get(path)).headers["X-Request-Id"] for _ in range(3)]
@@ -38,8 +36,8 @@ async def test_without_a_request_id_each_request_gets_a_new_one(api: RunningApi,
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("given", ["", " ", "x" * 129, "two words", "tab\there", "caf\xe9", "\xa0", "x" * 4_000])
-@pytest.mark.parametrize("path", ["/livez", "/nowhere", "/order/1"])
+@cases("given", ["", " ", "x" * 129, "two words", "tab\there", "caf\xe9", "\xa0", "x" * 4_000])
+@cases("path", ["/livez", "/nowhere", "/order/1"])
 async def test_an_invalid_request_id_is_replaced(api: RunningApi, path: str, given: str) -> None:
     await api.post(order_text(order_id="1"))
     async with api.connection() as connection:
