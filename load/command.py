@@ -206,7 +206,12 @@ class Load(Command):
 
     def run(self) -> ExitStatus:
         settings = self._settings
-        source = _source(settings)
+        source: OrderSource
+        if settings.replay is not None:
+            source = ReplayedOrders(settings.replay, limit=settings.orders, first_id=settings.first_id)
+        else:
+            first_id = settings.first_id or new_first_id(clock_ns=time.time_ns, random_bits=secrets.randbits)
+            source = GeneratedOrders(first_id=first_id, count=settings.orders)
         flag = "--batch" if settings.batch else "--concurrency"
         allow_connections(settings.connections_for(len(source)), flag=flag)
         with self._own_server() if settings.own_server else nullcontext():
@@ -250,10 +255,3 @@ class Load(Command):
         if settings.report:
             outputs.append(file_output(settings.report, lambda: render(result_json())))
         return outputs
-
-
-def _source(settings: Settings) -> OrderSource:
-    if settings.replay is not None:
-        return ReplayedOrders(settings.replay, limit=settings.orders, first_id=settings.first_id)
-    first_id = settings.first_id or new_first_id(clock_ns=time.time_ns, random_bits=secrets.randbits)
-    return GeneratedOrders(first_id=first_id, count=settings.orders)

@@ -6,7 +6,7 @@ from itertools import count
 from load.bench import workloads
 from load.bench.background_clients import READERS, SLOW_CLIENTS, background_clients
 from load.bench.trial import P99, RATE, Row, Trial, Value
-from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
+from load.system.machine import BUSY_SHARE, ProcessStatus
 
 READING_COUNT = 100
 # Every order causes two events of over 100 bytes each: one when its processing begins, one when it is Completed.
@@ -26,10 +26,9 @@ async def readers(trial: Trial) -> list[Row]:
         log = trial.folder / f"readers-{number}.log"
         # Starting the clients blocks this event loop, on which nothing else runs.
         with background_clients(READERS, trial.ours.address.url, count=READING_COUNT, log=log) as clients:
-            process = PROC / str(clients.pid)
-            begun_s = ProcessStatus.read(process).cpu_s
+            begun_s = ProcessStatus.read(clients.pid).cpu_s
             loaded = await post_orders(trial, trial.ours)
-            share = (ProcessStatus.read(process).cpu_s - begun_s) / (loaded.elapsed_s + loaded.empty_after_s)
+            share = (ProcessStatus.read(clients.pid).cpu_s - begun_s) / (loaded.elapsed_s + loaded.empty_after_s)
         ended, least, most = map(int, log.read_text().split()[-3:])
         trial.check(row, without, loaded)
         trial.add_run(row, number, RATE, {trial.other.name: without, "ours": loaded}, value=Value.SPEED)

@@ -24,8 +24,7 @@ from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
 from load.readback import read_metrics
-from load.system.machine import PROC, ProcessStatus
-from load.system.server_process import ServerProcess
+from load.system.machine import ProcessStatus
 
 ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
 READY_S = 30.0
@@ -102,12 +101,12 @@ async def memory(trial: Trial) -> list[Row]:
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:
         address = await reach(process.url)
-        first_mib = _status(process).memory_mib
+        first_mib = ProcessStatus.read(process.pid).memory_mib
         await store_pending(address, first_id=1, orders=orders)
-        stored = _status(process)
+        stored = ProcessStatus.read(process.pid)
         server = Server("ours", address, ids=count(orders + 1), seeds=count(1))
         measured = await post_orders(trial, server)
-        peak_mib = _status(process).peak_mib
+        peak_mib = ProcessStatus.read(process.pid).peak_mib
     row.wrong.update(measured.wrong)
     first = {"at_first_mib": first_mib, "resident_mib": stored.memory_mib, "most_by_arrays_mib": stored.peak_mib}
     row.runs.append({**first, "value": peak_mib})
@@ -159,7 +158,3 @@ async def _await_ready(address: Address) -> None:
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise NoResponse(f"GET /readyz: no 200 within {READY_S:g} s") from None
-
-
-def _status(process: ServerProcess) -> ProcessStatus:
-    return ProcessStatus.read(PROC / str(process.pid))

@@ -21,7 +21,7 @@ from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.cli.errors import CommandError
 from load.http.connection import send_once
 from load.readback import Metrics
-from load.system.machine import BUSY_SHARE, PROC, ProcessStatus
+from load.system.machine import BUSY_SHARE, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0
 THREADS = 8
@@ -270,4 +270,4 @@ async def _received(receiver: Server | None) -> int:
 
 
 def _cpu_s(server: Server) -> float:
-    return ProcessStatus.read(PROC / str(server.pid)).cpu_s
+    return ProcessStatus.read(server.pid).cpu_s

@@ -179,20 +179,18 @@ class TrialServers:
         database.parent.mkdir()
         if name == "small":
             fill(database, STORED_ORDERS)
+        processor: tuple[str, ...] = ()
+        if name == WEBHOOK:
+            url = f"{self._reference.url}/orders"
+            processor = ("--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET)
+        elif name == FUNCTION:
+            # Each run of a trial adds orders before the others are processed.
+            processor = ("--processor", "load.fill.processors:do_nothing", "--max-backlog", "1000000000")
         program = str((self._checkout or Path()) / "server.py")
-        arguments = (program, "--port", "0", "--database", str(database), *self._processor(name))
+        arguments = (program, "--port", "0", "--database", str(database), *processor)
         if name == RECORDED:
             return self._process("-m", "load.bench.recorded_server", str(self.folder / STATEMENTS), *arguments)
         return self._process(*arguments)
-
-    def _processor(self, name: str) -> tuple[str, ...]:
-        """Return the flags that select the processor of the server with this name."""
-        if name == WEBHOOK:
-            url = f"{self._reference.url}/orders"
-            return ("--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET)
-        # Each run of a trial adds orders before the others are processed.
-        function = ("--processor", "load.fill.processors:do_nothing", "--max-backlog", "1000000000")
-        return function if name == FUNCTION else ()
 
     def _process(self, *arguments: str) -> ServerProcess:
         return ServerProcess(arguments, log=next(self._logs), start_s=START_S)

@@ -67,10 +67,6 @@ def share(value: float) -> str:
     return f"{measured(value * 100)} %"
 
 
-def plural(count: int, noun: str) -> str:
-    return f"{counted(count)} {noun}" if count == 1 else f"{counted(count)} {noun}s"
-
-
 def cell_of(result: Mapping[str, Any], *path: str | int, text: Callable[[Any], str] = measured, unit: str = "") -> Cell:
     """Return a cell with the number at `path` in the result, or with UNKNOWN if a value on the path is None."""
     value: Any = result
@@ -138,9 +134,8 @@ def verdict_of(result: Mapping[str, Any]) -> Verdict:
     if read_back and acknowledged:
         lines = [read_back["summary"]]
     elif acknowledged:
-        lines = [
-            f"It is not known whether one of {plural(acknowledged, 'acknowledged order')} was lost: none was read."
-        ]
+        orders = f"{counted(acknowledged)} acknowledged order{'' if acknowledged == 1 else 's'}"
+        lines = [f"It is not known whether one of {orders} was lost: none was read."]
     kinds = {"refused": "refused", "errors": "without a valid answer", "not_sent": "not sent"}
     if others := [f"{counted(result[field])} {words}" for field, words in kinds.items() if result[field]]:
         lines.append(f"Not acknowledged, so nothing was promised: {', '.join(others)}.")
@@ -172,12 +167,7 @@ def render(result: Mapping[str, Any]) -> bytes:
 
 
 def _policy(*, scripts: Sequence[bytes], style: bytes) -> str:
-    allowed = " ".join(map(_hash_source, scripts))
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash_source(content: bytes) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
+    hashes = (base64.b64encode(hashlib.sha256(content).digest()).decode() for content in (style, *scripts))
+    allowed_style, *allowed_scripts = (f"'sha256-{each}'" for each in hashes)
+    allowed = f"script-src {' '.join(allowed_scripts)}; style-src {allowed_style}"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"

@@ -27,7 +27,7 @@ from load.orders.generated import SentOrders, VariedOrders
 from load.soak.limits import FinalCheck, Finding, check_server, compare_minutes, require_zero
 from load.soak.load import HEADER, Minute, Sample, SoakLoad, take_sample
 from load.soak.sessions import CONNECTIONS
-from load.system.machine import PROC, allow_connections, describe_machine, new_folder
+from load.system.machine import allow_connections, describe_machine, new_folder
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
@@ -74,7 +74,7 @@ class Soak(Command):
 
     async def _run(self, server: ServerProcess, database: Path) -> None:
         def sample() -> Sample:
-            return take_sample(PROC / str(server.pid), database)
+            return take_sample(server.pid, database)
 
         flags, sockets_before = self._flags, sample().sockets
         address = await reach(server.url)

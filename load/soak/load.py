@@ -12,7 +12,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -57,17 +57,11 @@ class Sample(ProcessStatus, frozen=True):
     database_mib: float
 
 
-def take_sample(process: Path, database: Path) -> Sample:
-    """Take a sample of a server. `process` is its folder in /proc. Raises CommandError if the server has ended."""
-    wal = database.with_name(f"{database.name}-wal")
-    status = asdict(ProcessStatus.read(process))
-    return Sample(**status, wal_mib=_size_mib(wal), database_mib=_size_mib(database))
-
-
-def _size_mib(path: Path) -> float:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size / MIB
-    return 0.0
+def take_sample(pid: int, database: Path) -> Sample:
+    """Take a sample of a server with this process id. Raises CommandError if the server has ended."""
+    files = (Path(f"{database}-wal"), database)
+    wal_mib, database_mib = (file.stat().st_size / MIB if file.exists() else 0.0 for file in files)
+    return Sample(**asdict(ProcessStatus.read(pid)), wal_mib=wal_mib, database_mib=database_mib)
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):

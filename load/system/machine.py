@@ -130,8 +130,9 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     cpu_s: float
 
     @classmethod
-    def read(cls, process: Path) -> Self:
-        """Read the status of a process from its folder in /proc. Raises CommandError if the process has ended."""
+    def read(cls, pid: int) -> Self:
+        """Read the status of a process from /proc. Raises CommandError if the process has ended."""
+        process = PROC / str(pid)
         try:
             status, stat = (process / "status").read_text(), (process / "stat").read_text()
             links = [_link(entry) for entry in (process / "fd").iterdir()]

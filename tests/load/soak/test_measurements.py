@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from load.cli.errors import CommandError
 from load.soak import load
 from load.soak.load import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_syncs, take_sample
-from load.system.machine import PROC, PROCESS_ENDED
+from load.system.machine import PROCESS_ENDED
 from tests.load.soak.samples import SAMPLE
 from tests.load.steps import meanwhile
 
@@ -22,7 +23,7 @@ STEP_NS = 1_000_000
 
 def test_a_sample_has_files_sockets_and_sizes(tmp_path: Path) -> None:
     database = tmp_path / "orders.db"
-    own = PROC / str(os.getpid())
+    own = os.getpid()
     before = take_sample(own, database)
     with socket.socket(), database.open("wb") as file:
         file.write(b"x" * MIB)
@@ -36,8 +37,10 @@ def test_a_sample_has_files_sockets_and_sizes(tmp_path: Path) -> None:
 
 
 def test_a_process_that_has_ended_is_an_error(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
     with pytest.raises(CommandError, match=PROCESS_ENDED):
-        take_sample(tmp_path / "1", tmp_path / "orders.db")
+        take_sample(ended.pid, tmp_path / "orders.db")
 
 
 def _finish(recorder: MinuteRecorder) -> Minute:

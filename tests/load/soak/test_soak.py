@@ -15,7 +15,6 @@ from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.command import main
 from load.soak.limits import check_server
 from load.soak.load import take_sample
-from load.system.machine import PROC
 from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
 
@@ -48,8 +47,7 @@ async def test_the_final_check_finds_lost_and_unknown_orders_and_connections(tmp
     ledger.note_acknowledged(sent)
     never_sent = GeneratedOrders(first_id=1_000, count=1)
     with ServerProcess(["server.py", "--port", "0", "--database", str(database)], log=log) as server:
-        process = PROC / str(server.pid)
-        sockets_before = take_sample(process, database).sockets
+        sockets_before = take_sample(server.pid, database).sockets
         address = await reach(server.url, timeout_s=5)
         connection = Connection(address)
         for body in (*(ledger.orders.body(index) for index in range(3)), never_sent.body(0)):
@@ -57,7 +55,7 @@ async def test_the_final_check_finds_lost_and_unknown_orders_and_connections(tmp
         found = await check_server(
             address,
             ledger=ledger,
-            take_sample=lambda: take_sample(process, database),
+            take_sample=lambda: take_sample(server.pid, database),
             sockets_before=sockets_before,
             rng=Random(1),
             close_limit_s=0.2,
