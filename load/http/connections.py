@@ -93,7 +93,6 @@ class Connections:
     _busy_since_ns: dict[Connection, int] = field(default_factory=dict, init=False)
     _overdue: dict[Connection, int] = field(default_factory=dict, init=False)
     _idle: list[Connection] = field(default_factory=list, init=False)
-    _freed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _free_since_ns: int = field(default=0, init=False)
 
     def close(self) -> None:
@@ -124,10 +123,11 @@ class Connections:
     ) -> None:
         """Run an open loop: send every request when it is due, and return when all are answered.
 
-        Each job is a due time, a key and an encoded request; due times must not decrease. A job is taken from the
-        iterator only when a connection is available, so that waiting jobs need no memory. If the server stops
-        responding, the remaining jobs stay in the iterator.
+        Each job is a due time, a key and an encoded request; due times must not decrease. Only the next job is taken
+        from the iterator, so that waiting jobs need no memory. If the server stops responding, the other jobs stay in
+        the iterator.
         """
+        free = asyncio.Semaphore(self.count)
 
         async def serve(connection: Connection, due_ns: int, key: Key, request: bytes, had_connection: bool) -> None:
             sent_ns = self.clock_ns()
@@ -136,25 +136,22 @@ class Connections:
                 # A timer can fire up to a millisecond early.
                 await self._request(connection, key, request, due_ns=min(due_ns, sent_ns), sent_ns=sent_ns)
             finally:
-                if not self._can_send:
+                if free.locked():
                     self._free_since_ns = self.clock_ns()
                 self._idle.append(connection)
-                self._freed.set()
+                free.release()
 
         with self._watched(answered, unanswered):
             async with asyncio.TaskGroup() as requests:
-                while await self._has_connection():
-                    job = next(jobs, None)
-                    if job is None or not await self._is_due(job[0]):
+                for job in jobs:
+                    await self._wait_until(job[0])
+                    await free.acquire()
+                    if self.gone:
                         return
                     if not self._idle:
                         self._connections.append(Connection(self.address))
                         self._idle.append(self._connections[-1])
                     requests.create_task(serve(self._idle.pop(), *job, self._free_since_ns <= job[0]))
-
-    @property
-    def _can_send(self) -> bool:
-        return bool(self._idle) or len(self._connections) < self.count
 
     @contextmanager
     def _watched(self, answered: Answered[Any], unanswered: Unanswered[Any]) -> Iterator[None]:
@@ -214,15 +211,8 @@ class Connections:
         for connection in abandoned:
             connection.abandon(f"no answer within {self.timeouts.answer_s:g} s")
 
-    async def _has_connection(self) -> bool:
-        """Wait until a connection is free or can be opened; False if the server stopped responding."""
-        while not self._can_send:
-            self._freed.clear()
-            await self._freed.wait()
-        return not self.gone
-
-    async def _is_due(self, due_ns: int) -> bool:
-        """Wait until a request is due, to within a millisecond; False if the server stopped responding.
+    async def _wait_until(self, due_ns: int) -> None:
+        """Wait until a request is due, to within a millisecond, or until the server stopped responding.
 
         Yields to the event loop even if the request is already due, so that responses are read.
         """
@@ -231,4 +221,3 @@ class Connections:
             await asyncio.sleep(CHECK_EVERY_S)
             left_s = (due_ns - self.clock_ns()) / 1e9
         await asyncio.sleep(max(0.0, left_s))
-        return not self.gone
