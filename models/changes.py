@@ -42,8 +42,12 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
     claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]
     claimed_at_once = {order.order_id for _, claimed in claims for order in claimed.orders if order.claims == 1}
     changes: list[OrderChange] = []
-    for finish, _ in claims:
-        changes += map(_ended, finish.attempted, finish.outcomes)
+    for finish, claimed in claims:
+        changes += [
+            _ended(order, outcome)
+            for order, outcome in zip(finish.attempted, finish.outcomes, strict=False)
+            if (outcome.sequence, outcome.claim) not in claimed.rejected
+        ]
     for write, result in pairs:
         if isinstance(result, StatusChanged):
             # A cancel of a Cancelled order, and a retry of a Pending one, do not change the status.

@@ -33,6 +33,7 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
 _decode_history = msgspec.json.Decoder(tuple[Status, int, int | None, int | None, list[_RecordColumns]]).decode
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
+_decode_states = msgspec.json.Decoder(list[tuple[int, int, Status, str | None]]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -83,6 +84,11 @@ def decode_history(text: str) -> tuple[Status, int, int | None, int | None, list
     """
     status, attempts, claimed_us, processed_us, records = _decode_history(text)
     return status, attempts, claimed_us, processed_us, list(starmap(AttemptRecord, records))
+
+
+def decode_states(text: str) -> list[tuple[int, int, Status, str | None]]:
+    """Decodes `[[sequence, claims, status, error], …]`."""
+    return _decode_states(text)
 
 
 def decode_order_ids(text: str) -> list[OrderIds]:

@@ -98,15 +98,23 @@ class Outcome(Struct, frozen=True, gc=False):
         return structs.replace(self, error=storable_text(self.error))
 
 
+AttemptKey = tuple[int, int]
+"""The sequence of an order, and the number of a claim of this order (`Attempt.claim`)."""
+
+
 class ClaimedOrders(Struct, frozen=True, gc=False):
     """The orders that a write claimed, that is, made Processing.
 
     Orders must be claimed again at the steady time `next_due_us`, because a retry is due then, or because a damaged
     order must be tried again. It is None if no order waits for this, if the limit was 0, or while processing is paused.
+
+    `rejected` has the attempts whose outcomes were not recorded, because another server had taken the order over or
+    because the order is damaged. It can contain attempts of other writes of the batch.
     """
 
     orders: list[Order]
     next_due_us: int | None = None
+    rejected: frozenset[AttemptKey] = frozenset()
 
 
 class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
@@ -123,6 +131,12 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     limit: int
     attempted: Sequence[Order] = ()
     new_limit: int | None = None
+
+    def recorded(self, result: ClaimedOrders) -> Sequence[Outcome]:
+        """The outcomes of this write that `result` does not reject."""
+        if not result.rejected:
+            return self.outcomes
+        return [each for each in self.outcomes if (each.sequence, each.claim) not in result.rejected]
 
     @property
     def most(self) -> int:

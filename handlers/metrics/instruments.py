@@ -139,7 +139,7 @@ class Instruments:
             self.intake[IntakeOutcome.REFUSED] += 1
 
     def _count_attempts(self, write: FinishAndClaim, claimed: ClaimedOrders) -> None:
-        for (status, due_us, counts), group in groupby(write.outcomes, _END):
+        for (status, due_us, counts), group in groupby(write.recorded(claimed), _END):
             self.attempts[_outcome_of(status, due_us, counts=counts)] += len(list(group))
         now_us = self._clock()
         first_attempts = [order for order in claimed.orders if order.claims == 1]

@@ -11,39 +11,74 @@ from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Order, Status
 from models.postgresql import statements
 from models.postgresql.transaction import Cursor, Transaction, array, one_row
-from models.wire import decode_orders, encode_outcomes
-from models.writes import ClaimedOrders, Outcome
+from models.wire import decode_numbers, decode_orders, decode_states, encode_outcomes
+from models.writes import AttemptKey, ClaimedOrders, Outcome
 
 
-def finish(transaction: Transaction, outcomes: Sequence[Outcome], *, node: int | None = None) -> Callable[[], None]:
+def finish(
+    transaction: Transaction, outcomes: Sequence[Outcome], *, node: int | None = None
+) -> Callable[[], frozenset[AttemptKey]]:
     """Records how attempts ended. An outcome changes nothing if its attempt has already ended.
 
     `node` is the server that made the attempts; None is this server. Returns a function that must be called when the
-    results of the statements are needed: it adds them to the changes of the totals.
+    results of the statements are needed. It adds them to the changes of the totals, and returns the attempts that have
+    not ended in the way that `outcomes` says, because another server has taken the order over.
     """
     parameters = {"node": transaction.node if node is None else node, **transaction.own_time}
-    completions: list[Cursor] = []
-    ends: list[Cursor] = []
+    completions: list[tuple[Cursor, list[Outcome]]] = []
+    ends: list[tuple[Cursor, list[Outcome]]] = []
     for group in _with_different_sequences(first_outcomes(outcomes)):
         if completed := [each for each in group if each.status is Status.COMPLETED]:
-            completions.append(transaction.execute(statements.COMPLETE, **_keys(completed), **parameters))
+            cursor = transaction.execute(statements.COMPLETE, **_keys(completed), **parameters)
+            completions.append((cursor, completed))
         if others := [each for each in group if each.status is not Status.COMPLETED]:
-            ends.append(_end(transaction, others, parameters))
+            ends.append((_end(transaction, others, parameters), others))
 
-    def add_results() -> None:
+    def add_results() -> frozenset[AttemptKey]:
         change = transaction.change
-        for cursor in completions:
-            count, processing_us = one_row(cursor)
+        left: list[Outcome] = []
+        for cursor, group in completions:
+            count, processing_us, if_not_all = one_row(cursor)
             change.completed += count
             change.processing -= count
             change.processing_us += processing_us
-        for cursor in ends:
-            failed, pending = one_row(cursor)
+            left += _left_out(group, if_not_all)
+        for cursor, group in ends:
+            failed, pending, if_not_all = one_row(cursor)
             change.failed += failed
             change.pending += pending
             change.processing -= failed + pending
+            left += _left_out(group, if_not_all)
+        return _rejected(transaction, left) if left else frozenset()
 
     return add_results
+
+
+def _left_out(outcomes: Sequence[Outcome], recorded: str | None) -> Sequence[Outcome]:
+    """The outcomes that a statement has not recorded. `recorded` is its list of sequences; None stands for all."""
+    if recorded is None:
+        return ()
+    sequences = set(decode_numbers(recorded))
+    return [each for each in outcomes if each.sequence not in sequences]
+
+
+def _rejected(transaction: Transaction, outcomes: Sequence[Outcome]) -> frozenset[AttemptKey]:
+    """The attempts that have not ended as these outcomes say. Must be called before orders are claimed again."""
+    [found] = one_row(transaction.execute(statements.STATES, sequences=array({each.sequence for each in outcomes})))
+    states = {sequence: state for sequence, *state in decode_states(found)}
+    return frozenset(
+        (each.sequence, each.claim) for each in outcomes if not _has_ended_so(each, states.get(each.sequence))
+    )
+
+
+def _has_ended_so(outcome: Outcome, state: Sequence[object] | None) -> bool:
+    """Whether the claims, the status and the error of an order are those that this outcome makes.
+
+    If so, the outcome was recorded by an earlier commit whose result was not known.
+    """
+    if outcome.status is Status.PENDING and outcome.due_us is None:
+        return False  # the order keeps its error, so this can't be told from a takeover
+    return state == [outcome.claim, outcome.status, outcome.with_storable_error().error]
 
 
 def _end(transaction: Transaction, outcomes: Sequence[Outcome], parameters: Mapping[str, object]) -> Cursor:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from models.batch import Batch
 from models.order import Status
 from models.postgresql.attempts import claim, finish
@@ -32,7 +34,7 @@ def apply_batch(
     batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
     outcomes = [*put_back, *(outcome for write in finishes for outcome in write.outcomes)]
-    add_outcomes = finish(transaction, outcomes)
+    results_of_outcomes = finish(transaction, outcomes)
     if cancels := batch.of_type(Cancel):
         batch.set_results(Cancel, cancel(transaction, cancels))
     if retries := batch.of_type(Retry):
@@ -48,17 +50,18 @@ def apply_batch(
         if len(orders) + most_put_back <= transaction.room:
             # Shares a round trip with the outcomes.
             results_of = insert(transaction, orders, limit)
-            add_outcomes()
+            rejected = results_of_outcomes()
             insertions, claimed = results_of()
         else:
-            add_outcomes()
+            rejected = results_of_outcomes()
             insertions, claimed = _insert(transaction, orders, limit)
         batch.set_insert_results(insertions)
     else:
-        add_outcomes()
+        rejected = results_of_outcomes()
     claims = []
     for write in finishes:
-        claims.append(claimed or (claim(transaction, write.limit) if write.limit else ClaimedOrders([])))
+        each = claimed or (claim(transaction, write.limit) if write.limit else ClaimedOrders([]))
+        claims.append(structs.replace(each, rejected=rejected) if rejected else each)
         claimed = None
     batch.set_results(FinishAndClaim, claims)
     return batch.results

@@ -7,15 +7,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from msgspec import structs
+
 from models.batch import Batch
 from models.errors import StorageError, StorageUnavailableError
 from models.health import Damage
+from models.postgresql.attempts import finish
 from models.postgresql.batch import apply_batch
 from models.postgresql.connection.errors import concerns_orders
 from models.postgresql.transactions import Transactions
 from models.writes import (
     AnyWrite,
+    AttemptKey,
     Cancel,
+    ClaimedOrders,
     FinishAndClaim,
     InsertResult,
     Outcome,
@@ -52,22 +57,31 @@ class SplitBatch:
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
         outcomes = [outcome for write in finishes for outcome in write.outcomes]
-        self._in_parts(outcomes, self._record, lambda outcome: f"the order with sequence {outcome.sequence}")
+        rejections = self._in_parts(
+            outcomes, self._record, lambda outcome: f"the order with sequence {outcome.sequence}"
+        )
+        rejected = frozenset(
+            (each.sequence, each.claim)
+            for each, is_rejected in zip(outcomes, rejections, strict=True)
+            if is_rejected is not False
+        )
         for kind in (Cancel, Retry, RetryOrders, SetPaused):
             writes: Sequence[AnyWrite] = batch.of_type(kind)
             batch.set_results(kind, self._in_parts(writes, self._apply, lambda write: f"an order that {write} selects"))
         inserted = self._in_parts(batch.new_orders(), self._apply, lambda order: f"order {order.order_id}")
         batch.set_insert_results(cast(list[InsertResult], inserted))
         claims = [FinishAndClaim([], write.limit) for write in finishes]
-        batch.set_results(FinishAndClaim, self._in_parts(claims, self._apply, lambda _: "an order that is ready"))
+        results = self._in_parts(claims, self._apply, lambda _: "an order that is ready")
+        batch.set_results(FinishAndClaim, [_with_rejected(result, rejected) for result in results])
         errors = [each for result in batch.results for each in _errors_in(result)]
         if errors and all(_has_failed(result) for result in batch.results):
             raise errors[0]
         return batch.results
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[WriteResult]:
-        self._transactions.run(lambda transaction: apply_batch(transaction, [], outcomes))
-        return [None] * len(outcomes)
+        """Records the outcomes. Returns for each one whether it was rejected."""
+        rejected = self._transactions.run(lambda transaction: finish(transaction, outcomes)())
+        return [(each.sequence, each.claim) in rejected for each in outcomes]
 
     def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult]:
         return self._transactions.run(
@@ -108,6 +122,10 @@ class SplitBatch:
             self._error = error
         elif self._failures_left <= 0:
             self._error = StorageUnavailableError(f"not tried after other failures: {error}", code=error.code)
+
+
+def _with_rejected(result: WriteResult, rejected: frozenset[AttemptKey]) -> WriteResult:
+    return structs.replace(result, rejected=rejected) if isinstance(result, ClaimedOrders) else result
 
 
 def _errors_in(result: WriteResult) -> list[StorageError]:

@@ -24,6 +24,8 @@ class Engine(Protocol):
 
     has_gaps: ClassVar[bool]
     """Whether a new order that is not stored, for example a replay, can use up a sequence."""
+    rejects: ClassVar[bool]
+    """Whether the results of writes name attempts whose outcomes were not recorded: `ClaimedOrders.rejected`."""
     has_clock: ClassVar[bool]
     """Whether due times are stored as times of a clock of the database, which steps of the wall clock do not change."""
 

@@ -109,6 +109,13 @@ def test_attempts_are_counted_by_outcome_when_it_is_stored(instruments: Instrume
     }
 
 
+def test_attempts_whose_outcomes_were_rejected_are_not_counted(instruments: Instruments) -> None:
+    write = FinishAndClaim([Outcome(1, 1, Status.COMPLETED), Outcome(1, 2, Status.FAILED, "no stock")], 0)
+    count_batch(instruments, (write, ClaimedOrders([], rejected=frozenset({(1, 1)}))))
+    counted = {outcome for outcome, count in instruments.attempts.items() if count}
+    assert counted == {AttemptOutcome.FAILED}
+
+
 def test_queue_wait_ends_with_the_first_attempt(instruments: Instruments, clock: Clock) -> None:
     waited = stored(1, clock, age_us=2 * SECOND_US)
     again = stored(2, clock, age_us=50 * SECOND_US, claims=2)

@@ -21,6 +21,7 @@ class PostgresqlEngine:
     """Implements `Engine`, in the database that `emptied_database` returns."""
 
     has_gaps: ClassVar = True
+    rejects: ClassVar = True
     has_clock: ClassVar = True
 
     def __init__(self) -> None:

@@ -79,10 +79,11 @@ def test_an_outcome_that_can_not_be_recorded_does_not_stop_the_others(
     first, second, third = store.claim()
     outcomes = [Outcome(order.sequence, 1, Status.COMPLETED) for order in (first, second, third)]
     with failing(engine, "DELETE ON work", f"OLD.sequence = {second.sequence}"):
-        accepted, claimed = store.write([new_order(4), FinishAndClaim(outcomes, 10)])
+        accepted, claimed = store.write([new_order(4), FinishAndClaim(outcomes, 10, [first, second, third])])
     assert accepted is ACCEPTED
     assert isinstance(claimed, ClaimedOrders)
     assert [order.order_id for order in claimed.orders] == [4]
+    assert claimed.rejected == {(second.sequence, 1)}
     statuses = [store.find_one(order_id).status for order_id in (1, 2, 3)]
     assert statuses == [Status.COMPLETED, Status.PROCESSING, Status.COMPLETED]
     store.finish(outcomes[1])

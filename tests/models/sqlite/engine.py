@@ -27,6 +27,7 @@ class SqliteEngine:
     """Implements `Engine`. If `has_syncs` is false, commits are not synced to disk."""
 
     has_gaps: ClassVar = False
+    rejects: ClassVar = False
     has_clock: ClassVar = False
 
     def __init__(self, path: Path, *, has_syncs: bool = True) -> None:

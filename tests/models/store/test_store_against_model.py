@@ -19,6 +19,7 @@ from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.store import Store
 from models.writes import (
     AnyWrite,
+    AttemptKey,
     Cancel,
     ClaimedOrders,
     FinishAndClaim,
@@ -95,7 +96,9 @@ class Expected:
 class Model:
     """A simple model of a store. It handles the orders of a write one by one."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, rejects: bool) -> None:
+        """`rejects`: see `Engine.rejects`."""
+        self._rejects = rejects
         self.orders: list[Expected] = []
         self.is_paused = False
         self.step_us = 0
@@ -113,9 +116,9 @@ class Model:
         self._last_sequence = last_sequence
         self.step_us = self._clock.ahead_us
         results: dict[int, object] = {}
-        for write in batch:
-            if isinstance(write, FinishAndClaim):
-                self.finish(write.outcomes)
+        finishes = [write for write in batch if isinstance(write, FinishAndClaim)]
+        rejected = self.finish([outcome for write in finishes for outcome in write.outcomes])
+        self._rejected = rejected if self._rejects else frozenset()
         for kind in (Cancel, Retry, RetryOrders, SetPaused, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
                 if isinstance(write, kind):
@@ -138,7 +141,8 @@ class Model:
             case NewOrders(orders):
                 return [self._insert(order.order_id, order.user_id) for order in orders]
             case FinishAndClaim(_, limit):
-                return self._claim(limit) if limit and not self.is_paused else ClaimedOrders([])
+                claimed = self._claim(limit) if limit and not self.is_paused else ClaimedOrders([])
+                return replace(claimed, rejected=self._rejected)
         raise AssertionError(f"unknown write: {write}")
 
     def known(self, order_id: int) -> Expected | None:
@@ -214,11 +218,20 @@ class Model:
             min((order.due_us for order in pending if order.due_us is not None), default=None),
         )
 
-    def finish(self, outcomes: Sequence[Outcome]) -> None:
+    def finish(self, outcomes: Sequence[Outcome]) -> frozenset[AttemptKey]:
+        """Ends attempts. Returns those that have neither ended now, nor before in the way that the outcome says."""
+        by_sequence = {order.sequence: order for order in self.orders}
+        left: dict[AttemptKey, Outcome] = {}
+        ended = set()
         for outcome in outcomes:
-            for order in self.orders:
-                if (order.sequence, order.status, order.claims) == (outcome.sequence, Status.PROCESSING, outcome.claim):
-                    self._end(order, outcome)
+            key = outcome.sequence, outcome.claim
+            order = by_sequence.get(outcome.sequence)
+            if order and (order.status, order.claims) == (Status.PROCESSING, outcome.claim):
+                self._end(order, outcome)
+                ended.add(key)
+            elif key not in ended:
+                left.setdefault(key, outcome)
+        return frozenset(key for key, outcome in left.items() if not _is_same_end(by_sequence.get(key[0]), outcome))
 
     def _end(self, order: Expected, outcome: Outcome) -> None:
         if outcome.ending is not None and outcome.status is not Status.COMPLETED:
@@ -259,6 +272,12 @@ class Model:
 
     def statuses(self) -> dict[int, Status]:
         return {order.order_id: order.status for order in self.orders}
+
+
+def _is_same_end(order: Expected | None, outcome: Outcome) -> bool:
+    if order is None or (outcome.status is Status.PENDING and outcome.due_us is None):
+        return False
+    return (order.claims, order.status, order.error) == (outcome.claim, outcome.status, outcome.error)
 
 
 def _plain(result: object) -> object:
@@ -328,7 +347,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._engine = self._new_engine(self._folder)
         self._clock = Clock()
         self._store: Store = self._engine.open(self._clock, max_made_ready=MAX_MADE_READY)
-        self._model = Model(self._clock)
+        self._model = Model(self._clock, rejects=self._engine.rejects)
 
     def _new_engine(self, folder: Path) -> Engine:
         # Without syncs the test is faster, because each rule is a commit. The files are deleted at the end.
