@@ -1,5 +1,7 @@
 """Tests whether orders can be written and read, and changes no order. Runs on the caller's thread."""
 
+import secrets
+
 from models.order import Status
 from models.postgresql import statements
 from models.postgresql.attempts import finish
@@ -11,16 +13,20 @@ from models.writes import NewOrder, Outcome
 
 LOWEST_ID = 0
 """An id that is lower than the id of any order."""
+_METADATA_BYTES = 8_000
+"""The probe stores an order about as large as an order can be. On a full disk, a smaller one can still find space."""
 
 
 def probe_writes(transaction: Transaction) -> None:
-    """Stores, claims and ends an order with an unused id, and undoes this. The commit writes to disk.
+    """Stores, claims and ends a large order with an unused id, and undoes this. The commit writes to disk.
 
     Each transaction renews the lease of this server, so the commit of this one contains a change.
     """
     floor = transaction.floor
     transaction.execute("SAVEPOINT probe")
-    _, claimed = insert(transaction, [NewOrder(LOWEST_ID, 1, [1], 1)], 1)()
+    # Random, because PostgreSQL compresses large values.
+    order = NewOrder(LOWEST_ID, 1, [1], 1, secrets.token_hex(_METADATA_BYTES))
+    _, claimed = insert(transaction, [order], 1)()
     if claimed:
         finish(transaction, [Outcome(order.sequence, 1, Status.COMPLETED) for order in claimed.orders])()
     transaction.execute("ROLLBACK TO SAVEPOINT probe")
