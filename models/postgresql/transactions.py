@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
+import peewee
 import psycopg
 
 from models.clock import Clock
-from models.errors import CommitUnknownError, StorageError
+from models.errors import CommitUnknownError, StorageBusyError, StorageError
 from models.listing import HIGHEST
 from models.order import Order, Status
 from models.postgresql import statements
@@ -74,6 +76,8 @@ class Transactions:
             with storage_errors():
                 self.database.retry(lambda: self._run_once(work, max_pending, commit))
         except StorageError as error:
+            if isinstance(error, StorageBusyError) and self.lease.is_registered:
+                self._forget_lease_if_locked()
             if not commit.unknown_xid:
                 raise
             self.lost_claims += [Outcome(each.sequence, each.claims, Status.PENDING) for each in commit.claimed]
@@ -166,6 +170,17 @@ class Transactions:
                 "the wall clock was set %s by %.1f s: retries are still made when due", where, abs(change_s)
             )
 
+    def _forget_lease_if_locked(self) -> None:
+        """Gives up the number of this server if another transaction locks its row, so that the next one gets a new one.
+
+        It is locked, for example, by a transaction of a broken connection that PostgreSQL can't end. When it ends,
+        servers take over the orders of the old number.
+        """
+        with suppress(psycopg.Error, peewee.PeeweeException):
+            parameters = {"node": self.lease.node}
+            if not self.database.psycopg_connection.execute(node_statements.LOCK_OWN, parameters).fetchone():
+                self.lease.forget()
+
     def _register(self, connection: Connection) -> None:
         def read_us() -> int:
             [database_us] = one_row(connection.execute(statements.DATABASE_US))
@@ -208,7 +223,6 @@ class _Commit(Generic[R]):
 
     def __init__(self) -> None:
         self.unknown_xid: str | None = None
-        self.is_waited_for = False
 
     @property
     def claimed(self) -> Sequence[Order]:
@@ -228,9 +242,6 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
     except psycopg.errors.InvalidParameterValue:
         return False  # the id is in the future: a standby has become the primary and never got the transaction
     if status == "in progress":
-        if commit.is_waited_for:
-            connection.execute(node_statements.END_BACKEND, parameters)
-        commit.is_waited_for = True
         raise StillRunningError("PostgreSQL has not ended the transaction of a broken connection yet")
     if status != "committed":
         return False

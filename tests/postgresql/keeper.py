@@ -1,8 +1,8 @@
 """A program that runs a PostgreSQL server, and stops it and deletes its folder when the tests end, however they end.
 
-Arguments: the folder, the process id of the tests, and settings of the server (`name=value`). Commands arrive on stdin,
-one a line; each is answered with a line on stdout. If the process id is 0, the program ends when stdin ends, else when
-that process ends. It also ends on SIGTERM.
+Arguments: the folder, the process id of the tests, which files are on a small disk (see `Server`), and settings of the
+server (`name=value`). Commands arrive on stdin, one a line; each is answered with a line on stdout. If the process id
+is 0, the program ends when stdin ends, else when that process ends. It also ends on SIGTERM.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.postgresql.programs import give_away, usable_programs, without_privileges
 
 START_DEADLINE_S = 60.0
+SMALL_DISK_MIB = 100
 _POLL_INTERVAL_S = 0.005
 _STILL_RUNNING = "is still in use"
 _PR_SET_PDEATHSIG = 1
@@ -36,21 +37,33 @@ _SETTINGS = (
 
 
 class Server:
-    """A PostgreSQL server in `folder`, which must exist. Accepts connections on a Unix socket in the folder."""
+    """A PostgreSQL server in `folder`, which must exist. Accepts connections on a Unix socket in the folder.
 
-    def __init__(self, folder: Path, settings: list[str]) -> None:
+    If `on_small_disk` is `data` or `wal`, the tables or the write-ahead log are in a small file system in memory. To
+    mount it needs root.
+    """
+
+    def __init__(self, folder: Path, on_small_disk: str, settings: list[str]) -> None:
         self._folder = folder
-        self._data = folder / "data"
+        self._small_disk = folder / "small" if on_small_disk else None
+        self._data = folder / ("small/data" if on_small_disk == "data" else "data")
+        self._wal = folder / ("small/wal" if on_small_disk == "wal" else "wal")
         self._settings = [*_SETTINGS, f"unix_socket_directories={folder}", *settings]
         self._programs = usable_programs(folder)
         self._libc = ctypes.CDLL(None)
         self._process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
+        if self._small_disk:
+            self._small_disk.mkdir()
+            options = f"size={SMALL_DISK_MIB}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "orders", self._small_disk], check=True)
+            give_away(self._small_disk)
         subprocess.run(
             [
                 self._programs / "initdb",
                 f"--pgdata={self._data}",
+                f"--waldir={self._wal}",
                 "--username=orders",
                 # Only this user and root can reach the socket, because nobody else can enter the folder.
                 "--auth=trust",
@@ -68,10 +81,17 @@ class Server:
             **without_privileges(),
         )
 
+    def delete(self) -> None:
+        """Deletes the folder of a server that has stopped."""
+        if self._small_disk:
+            subprocess.run(["umount", "--lazy", self._small_disk], check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def start(self) -> None:
-        """Returns when the server accepts connections."""
+        """Starts the server if it does not run. Returns when it accepts connections."""
         deadline_s = time.monotonic() + START_DEADLINE_S
-        self._process = self._run()
+        if self._process is None or self._process.poll() is not None:
+            self._process = self._run()
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 log = (self._folder / "log").read_text()[-2_000:]
@@ -98,9 +118,27 @@ class Server:
     def stop(self, mode: str) -> None:
         """Stops the server: `fast` rolls transactions back, `immediate` is like a crash, `kill` kills one process."""
         if self._process is not None:
+            self.resume()
             self._process.send_signal(_STOP_SIGNALS[mode])
             self._process.wait()
             self._process = None
+
+    def pause(self) -> None:
+        """Stops all processes of the server, as if the machine were frozen."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        # First the postmaster, so that it starts no further process.
+        self._process.send_signal(number)
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        for pid in map(int, children.split()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _end_with_parent(self) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
@@ -123,11 +161,15 @@ def _answer(line: str) -> None:
 def _obey(server: Server) -> None:
     """Carries out the commands on stdin until it ends."""
     for line in sys.stdin:
-        command = line.strip()
-        if command == "start":
-            server.start()
-        else:
-            server.stop(command)
+        match line.strip():
+            case "start":
+                server.start()
+            case "pause":
+                server.pause()
+            case "resume":
+                server.resume()
+            case mode:
+                server.stop(mode)
         _answer("done")
 
 
@@ -137,7 +179,7 @@ def main(arguments: list[str]) -> None:
     server: Server | None = None
     try:
         give_away(folder)
-        server = Server(folder, arguments[2:])
+        server = Server(folder, arguments[2], arguments[3:])
         server.create()
         server.start()
         _answer("ready")
@@ -147,9 +189,11 @@ def main(arguments: list[str]) -> None:
         else:
             _obey(server)
     finally:
-        if server is not None:
+        if server is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
             server.stop("immediate")
-        shutil.rmtree(folder, ignore_errors=True)
+            server.delete()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A proxy between a client and a PostgreSQL server that cuts a connection at a chosen message of the protocol.
+"""A proxy between a client and a PostgreSQL server that cuts or stops a connection at a chosen message of the protocol.
 
 Protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
@@ -24,12 +24,14 @@ class Side(enum.Enum):
 
 
 class Ending(enum.Enum):
-    """What becomes of the server's end of a connection that is cut."""
+    """What becomes of the two ends of a connection that is cut."""
 
     CLOSED = "closed"
-    """It is closed without the rest of the client's messages."""
+    """Both are closed. The server does not get the rest of the client's messages."""
     SILENT = "silent"
-    """The server waits for more messages, as if a network had failed, until the proxy is closed."""
+    """The client's end is closed. The server waits for more messages until the proxy is closed."""
+    STALLED = "stalled"
+    """Both wait until the proxy is closed, as if a network lost all packets: nothing more is forwarded."""
 
 
 class Proxy:
@@ -46,6 +48,7 @@ class Proxy:
         self._cut: tuple[Side, int, Ending] | None = None
         self._is_closed = False
         self._is_refusing = False
+        self._is_stalling = False
         self._links: list[_Link] = []
         self._threads = [threading.Thread(target=self._accept)]
         self.was_cut = threading.Event()
@@ -84,6 +87,17 @@ class Proxy:
             link.close()
         yield
         self._is_refusing = False
+
+    @contextlib.contextmanager
+    def stall(self) -> Iterator[None]:
+        """Stops forwarding on all connections for ever, and until the end of the block also on new connections."""
+        with self._lock:
+            self._is_stalling = True
+            links = list(self._links)
+        for link in links:
+            link.is_stalled = True
+        yield
+        self._is_stalling = False
 
     def is_cut_at(self, side: Side) -> Ending | None:
         """Counts a message. Returns how the connection is cut at this message, or None if it is not cut."""
@@ -124,6 +138,9 @@ class Proxy:
             try:
                 if self._is_refusing:
                     raise ConnectionRefusedError
+                if self._is_stalling:
+                    self._links.append(_Link(self, client, server))
+                    continue
                 server.connect(self._target)
             except OSError:  # the server is down
                 client.close()
@@ -148,6 +165,8 @@ class _Link:
         self._client = client
         self._server = server
         self._is_silent = False
+        self.is_stalled = False
+        """Whether nothing is forwarded any more."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def forward(self, side: Side) -> None:
@@ -155,12 +174,16 @@ class _Link:
         source, target = (self._client, self._server) if side is Side.CLIENT else (self._server, self._client)
         with contextlib.suppress(OSError):  # the other end is closed
             for message in self._messages(source, side):
+                if self.is_stalled:
+                    break
                 if ending := self._proxy.is_cut_at(side):
                     self._is_silent = ending is Ending.SILENT
-                    _end(self._client)
+                    self.is_stalled = ending is Ending.STALLED
+                    if not self.is_stalled:
+                        _end(self._client)
                     break
                 target.sendall(message)
-        if not self._is_silent:
+        if not (self._is_silent or self.is_stalled):
             self.close()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import pytest
 
@@ -35,13 +36,19 @@ def url_of(folder: Path, database: str) -> str:
 
 
 class PrivateServer:
-    """A server that the test can stop, kill and start. The end of the `with` block ends it and deletes its folder."""
+    """A server that the test can stop, kill and start. The end of the `with` block ends it and deletes its folder.
 
-    def __init__(self, *settings: str) -> None:
+    `on_small_disk` puts the tables (`data`) or the write-ahead log (`wal`) on a small disk. Only root can mount it, so
+    the test of another user is skipped.
+    """
+
+    def __init__(self, *settings: str, on_small_disk: Literal["data", "wal", ""] = "") -> None:
         need_postgresql()
+        if on_small_disk and os.geteuid() != 0:
+            pytest.skip("only root can mount a small disk")
         self.folder = Path(tempfile.mkdtemp(prefix="orders-postgresql-", dir=base_folder()))
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", _KEEPER, str(self.folder), "0", *settings],
+            [sys.executable, "-m", _KEEPER, str(self.folder), "0", on_small_disk, *settings],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,6 +66,24 @@ class PrivateServer:
     def stop(self, mode: str = "fast") -> None:
         """Stops the server: `fast` rolls transactions back, `immediate` is like a crash, `kill` kills one process."""
         self._command(mode)
+
+    def pause(self) -> None:
+        """Stops all processes of the server until `resume`, as if the machine were frozen."""
+        self._command("pause")
+
+    def resume(self) -> None:
+        self._command("resume")
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Until the end of the block, the small disk has no space left."""
+        filler = self.folder / "small" / "filler"
+        block = bytes(4096)
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(block):
+                pass
+        yield
+        filler.unlink()
 
     def __enter__(self) -> "PrivateServer":
         return self
@@ -150,7 +175,7 @@ def _spawn_keeper(folder: Path) -> int:
     try:
         keeper = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", _KEEPER, str(folder), run],
+            [sys.executable, "-m", _KEEPER, str(folder), run, ""],
             os.environ | {"PYTHONPATH": str(ROOT)},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

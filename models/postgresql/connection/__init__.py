@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL: their address, their settings, their errors, and retries."""
+"""Connections to PostgreSQL: their address, their settings, their time-outs and errors, and retries."""

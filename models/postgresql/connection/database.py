@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from models.database_address import PostgresqlUrl
+from models.postgresql.connection.bounded import ANSWER_S, Backend, BoundedConnection
 from models.postgresql.connection.errors import is_temporary
 from models.postgresql.connection.session import configure, connection_parameters
 
@@ -28,17 +29,21 @@ PREPARE_AFTER = 2
 
 _FIRST_DELAY_S = 0.02
 _MAX_DELAY_S = 0.5
-_SAME_OUTAGE_S = 1.0
+_SAME_OUTAGE_S = 3.0
 """A call that begins within this number of seconds after a failure shares the deadline of the call that failed."""
+_LONG_TRY_S = 1.0
+_PAUSE_S = 1.0
+"""If a try takes at least `_LONG_TRY_S` seconds and fails after the deadline, the calls of the next `_PAUSE_S` seconds
+fail at once. Otherwise, each call that has waited in the meantime would wait for a try of its own."""
 
 
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
     """A PostgresqlDatabase that retries with exponential backoff and jitter after temporary errors.
 
     Retries connecting, statements outside `retry`, and the calls of `retry`. Before each try, opens the connection
-    again if it broke. After a thread has retried for `deadline_s` seconds, raises the last error. After that, calls of
-    this thread are not retried until one succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0
-    to 1.
+    again if it broke. A connection also counts as broken if PostgreSQL has not answered for `answer_s` seconds. After a
+    thread has retried for `deadline_s` seconds, raises the last error. After that, calls of this thread are not retried
+    until one succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0 to 1.
     """
 
     def __init__(
@@ -46,17 +51,19 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         url: PostgresqlUrl,
         *,
         deadline_s: float = DEADLINE_S,
+        answer_s: float = ANSWER_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._deadline_s = deadline_s
+        self._answer_s = answer_s
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
         self._thread_state = _ThreadState()
         # Peewee's own references are thread-local, and `close_in_child` runs on one thread.
-        self._connections: set[psycopg.Connection[Any]] = set()
+        self._connections: set[BoundedConnection] = set()
         # Peewee passes a name that begins with this scheme to libpq as a URL.
         super().__init__(
             f"postgresql://{url.url.partition('://')[2]}",
@@ -67,21 +74,22 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         )
 
     @property
-    def psycopg_connection(self) -> psycopg.Connection[Any]:
+    def psycopg_connection(self) -> BoundedConnection:
         """The calling thread's connection, in autocommit mode."""
-        return cast(psycopg.Connection[Any], cast(Any, self).connection())
+        return cast(BoundedConnection, cast(Any, self).connection())
 
-    def retry(self, call: Callable[[], R]) -> R:
+    def retry(self, call: Callable[[], R], *, answer_s: float | None = None) -> R:
         """Returns the result of `call`, and calls it again after temporary errors. Rolls back if `call` raises.
 
-        `call` must run a whole transaction. The calling thread must have called `connect`.
+        `call` must run a whole transaction. It waits up to `answer_s` seconds for each answer; None stands for the
+        default of the database. The calling thread must have called `connect`.
         """
         state = self._thread_state
         if state.retrying:
             return call()
         state.retrying = True
         try:
-            return self._retry_until_deadline(call)
+            return self._retry_until_deadline(call, self._answer_s if answer_s is None else answer_s)
         finally:
             state.retrying = False
 
@@ -103,18 +111,32 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
             with suppress(OSError, psycopg.Error):
                 os.close(connection.fileno())
 
-    def _connect(self) -> Any:
-        connection = cast(Any, super())._connect()
-        configure(connection)
+    def _connect(self) -> BoundedConnection:
+        connection = BoundedConnection.connect(self.database, autocommit=True, **cast(Any, self).connect_params)
+        try:
+            connection.answer_s = self._answer_s
+            configure(connection)
+            connection.read_backend()
+            broken = self._thread_state.broken
+            while broken:
+                connection.end_backend(broken[-1])
+                broken.pop()
+        except BaseException:
+            connection.close()
+            raise
         self._connections.add(connection)
         return connection
 
-    def _retry_until_deadline(self, call: Callable[[], R]) -> R:
+    def _retry_until_deadline(self, call: Callable[[], R], answer_s: float) -> R:
         state, began_s = self._thread_state, self._clock()
         delay_s = _FIRST_DELAY_S
+        if state.last_error and began_s - state.last_failure_s < _PAUSE_S:
+            raise state.last_error.with_traceback(None)
+        state.last_error = None
         while True:
+            try_began_s = self._clock()
             try:
-                self._open_connection()
+                self._open_connection(answer_s)
                 result = call()
             except (peewee.PeeweeException, psycopg.Error) as error:
                 self._roll_back()
@@ -122,6 +144,8 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
                     raise
                 left_s = state.note_failure(began_s, self._clock()) + self._deadline_s - self._clock()
                 if left_s <= 0:
+                    if self._clock() - try_began_s >= _LONG_TRY_S:
+                        state.last_error = error
                     raise
                 self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
                 delay_s = min(delay_s * 2, _MAX_DELAY_S)
@@ -132,14 +156,20 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
                 state.failing_since_s = None
                 return result
 
-    def _open_connection(self) -> None:
+    def _open_connection(self, answer_s: float) -> None:
         """Opens the thread's connection if it is not open and the thread uses the database."""
-        if not self.is_closed():
-            if not self.psycopg_connection.closed:
-                return
-            self._close_connection()
-        if self._thread_state.is_used:
+        if not self.is_closed() and self.psycopg_connection.closed:
+            self._close_broken_connection()
+        if self.is_closed() and self._thread_state.is_used:
             cast(Any, super()).connect()
+        if not self.is_closed():
+            self.psycopg_connection.answer_s = answer_s
+
+    def _close_broken_connection(self) -> None:
+        """Closes the connection. The next connection of this thread will end its transaction."""
+        if backend := self.psycopg_connection.backend:
+            self._thread_state.broken.append(backend)
+        self._close_connection()
 
     def _close_connection(self) -> Any:
         if not self.is_closed():
@@ -156,16 +186,23 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         try:
             connection.execute("ROLLBACK")
         except psycopg.Error:
-            self._close_connection()
+            self._close_broken_connection()
 
 
 class _ThreadState(threading.local):
-    """For each thread, the time at which its calls began to fail, in monotonic seconds."""
+    """For each thread, when its calls began to fail, in monotonic seconds, and the backends of broken connections.
+
+    `last_error` is the error of a long try that other calls that have waited also raise.
+    """
 
     is_used = False
     retrying = False
     failing_since_s: float | None = None
     last_failure_s = 0.0
+    last_error: Exception | None = None
+
+    def __init__(self) -> None:
+        self.broken: list[Backend] = []
 
     def note_failure(self, began_s: float, now_s: float) -> float:
         """Records a failure of a call that began at `began_s`. Returns when the first call of this outage began.

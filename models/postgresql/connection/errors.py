@@ -27,6 +27,7 @@ _TEMPORARY = (
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
     "53300",  # too_many_connections
+    "55P03",  # lock_not_available: the lock was not released in time
 )
 # libpq gives no code for an error of a new connection. If the messages of the server are not English, these errors are
 # retried in vain.

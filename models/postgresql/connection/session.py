@@ -19,6 +19,8 @@ OLDEST_VERSION = 15
 IDLE_IN_TRANSACTION_S = 3
 """After this number of seconds, PostgreSQL ends a transaction whose server has stopped to send statements. It must be
 shorter than the lease of a server, because others wait for the locks of the transaction."""
+LOCK_S = 2
+"""How many seconds a statement waits for a lock. Shorter than the time in which PostgreSQL must answer."""
 
 _CONNECTION = {
     "application_name": "orders",
@@ -43,7 +45,7 @@ SET default_transaction_isolation = 'read committed';
 SET standard_conforming_strings = on;
 SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s';
 SET client_connection_check_interval = '1s';
-SET lock_timeout = '10s';
+SET lock_timeout = '{LOCK_S}s';
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
 SET enable_hashjoin = off;

@@ -25,6 +25,8 @@ SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FRO
 
 LOCK_EXPIRED = f"SELECT node FROM nodes WHERE {_EXPIRED} ORDER BY node LIMIT 1 FOR UPDATE SKIP LOCKED"
 
+LOCK_OWN = "SELECT node FROM nodes WHERE node = %(node)s FOR UPDATE SKIP LOCKED"
+
 INTERRUPTED = """
 SELECT coalesce(json_agg(json_build_array(sequence, claims, attempts) ORDER BY sequence), '[]')::text
 FROM (SELECT sequence, claims, attempts FROM work WHERE node = %(dead)s ORDER BY sequence LIMIT %(limit)s) AS next"""
@@ -48,9 +50,5 @@ HAS_WORK = "SELECT EXISTS (SELECT 1 FROM work WHERE node = %(dead)s)"
 GIVE_UP = "UPDATE nodes SET beat = '-infinity' WHERE node = %(dead)s"
 
 XACT_STATUS = "SELECT pg_xact_status(%(xid)s::text::xid8)"
-
-END_BACKEND = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE backend_xid = %(xid)s::text::xid8::xid AND datname = current_database() AND pid <> pg_backend_pid()"""
 
 WRITE_TO_DISK = "UPDATE totals SET pending = pending WHERE node = 0"

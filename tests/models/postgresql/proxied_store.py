@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from models.database_address import PostgresqlUrl
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
 from models.order import AttemptRecord, Ending, Order, Status, Totals
+from models.postgresql.connection.bounded import ANSWER_S
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
 from models.writes import (
@@ -32,9 +33,11 @@ IDS = [*range(1, 8), 10, 11, 12]
 
 
 @contextmanager
-def opened_store(url: str, clock: Clock, *, deadline_s: float) -> Iterator[ShorthandStore]:
-    """The store of a new process, on a connection of its own. It retries temporary errors for this time."""
-    database = RetryingPostgresqlDatabase(PostgresqlUrl(url), deadline_s=deadline_s, jitter=lambda: 0)
+def opened_store(url: str, clock: Clock, *, deadline_s: float, answer_s: float = ANSWER_S) -> Iterator[ShorthandStore]:
+    """The store of a new process, on a connection of its own. It retries temporary errors for `deadline_s` seconds."""
+    database = RetryingPostgresqlDatabase(
+        PostgresqlUrl(url), deadline_s=deadline_s, answer_s=answer_s, jitter=lambda: 0
+    )
     database.connect()
     try:
         store = ShorthandStore(PostgresqlStore(database, clock=clock, read_database_us=clock))

@@ -1,6 +1,7 @@
 """A connection breaks at any message of a batch: nothing is lost, nothing is done twice, and errors tell the truth."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -10,7 +11,9 @@ from msgspec.structs import replace
 
 from models.database_address import PostgresqlUrl
 from models.errors import CommitUnknownError, StorageError
+from models.health import Work
 from models.order import Status
+from models.postgresql.connection.bounded import ANSWER_S
 from models.postgresql.opening import open_postgresql_store
 from models.writes import AnyWrite, ClaimedOrders, Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
@@ -32,6 +35,9 @@ from tests.postgresql.server import need_postgresql, shared_server
 pytestmark = pytest.mark.postgresql
 
 DEADLINE_S = 10.0
+NO_ANSWER = r"PostgreSQL has not answered|timeout"
+SHORT_ANSWER_S = 0.3
+"""How long a store waits for an answer in tests in which PostgreSQL does not answer."""
 
 
 class Trial:
@@ -70,9 +76,9 @@ def proxy() -> Iterator[Proxy]:
 
 
 @contextmanager
-def new_trial(proxy: Proxy, *, deadline_s: float) -> Iterator[Trial]:
+def new_trial(proxy: Proxy, *, deadline_s: float, answer_s: float = ANSWER_S) -> Iterator[Trial]:
     engine, clock = PostgresqlEngine(), Clock()
-    with opened_store(proxy.url(engine.name), clock, deadline_s=deadline_s) as store:
+    with opened_store(proxy.url(engine.name), clock, deadline_s=deadline_s, answer_s=answer_s) as store:
         yield Trial(store, batch_of_all_kinds(prepare(store, clock), clock), engine)
 
 
@@ -92,7 +98,8 @@ def is_written_once(proxy: Proxy, expected: Expected, side: Side, number: int, e
 
     Returns whether there was such a message.
     """
-    with new_trial(proxy, deadline_s=DEADLINE_S) as trial:
+    answer_s = SHORT_ANSWER_S if ending is Ending.STALLED else ANSWER_S
+    with new_trial(proxy, deadline_s=DEADLINE_S, answer_s=answer_s) as trial:
         proxy.cut_at(side, number, ending)
         assert plain_results(trial.store.write(trial.batch)) == expected.results, (side, number)
         was_cut = proxy.was_cut.is_set()
@@ -170,6 +177,33 @@ def test_a_commit_that_hangs_in_the_network_is_written_once(proxy: Proxy, expect
     numbers = range(last - 4, last + 1)
     was_cut = [is_written_once(proxy, expected, Side.CLIENT, number, Ending.SILENT) for number in numbers]
     assert any(was_cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", Side)
+def test_a_batch_is_written_once_wherever_the_network_stops_to_forward(
+    proxy: Proxy, expected: Expected, side: Side
+) -> None:
+    number = 1
+    while is_written_once(proxy, expected, side, number, Ending.STALLED):
+        number += 1
+    assert number > expected.messages[side] - 5
+
+
+def test_a_batch_fails_in_time_if_nothing_is_forwarded(proxy: Proxy, expected: Expected) -> None:
+    with new_trial(proxy, deadline_s=1, answer_s=SHORT_ANSWER_S) as trial:
+        began_s = time.monotonic()
+        with proxy.stall():
+            for _ in range(2):
+                with pytest.raises(StorageError, match=NO_ANSWER):
+                    trial.store.write(trial.batch)
+                with pytest.raises(StorageError, match=NO_ANSWER):
+                    trial.store.find([1])
+            assert not trial.store.is_up(Work.WRITES)
+        # A connection that is being opened has three seconds.
+        assert time.monotonic() - began_s < 30
+        assert plain_results(trial.store.write(trial.batch)) == expected.results
+        assert trial.contents() == expected.after
 
 
 def opens(proxy: Proxy, name: str, side: Side, number: int) -> bool:

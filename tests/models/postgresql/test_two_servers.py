@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from models.changes import OrderChange, changes_in
 from models.database_address import PostgresqlUrl
-from models.errors import BacklogFullError
+from models.errors import BacklogFullError, StorageBusyError
 from models.order import Attempt, Ending, Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
@@ -17,6 +17,7 @@ from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewO
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
+from tests.postgresql.databases import connect, execute
 
 pytestmark = pytest.mark.postgresql
 
@@ -275,6 +276,28 @@ def test_outcomes_that_are_sent_again_because_a_commit_was_not_known_are_not_rej
     changes = [changes_in([write], first.write([write])) for _ in range(2)]
     assert [change.status for change in changes[0]] == [Status.COMPLETED, Status.FAILED, Status.PENDING]
     assert changes[1] == changes[0]
+
+
+def test_a_server_whose_row_stays_locked_goes_on_as_a_new_server(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    [order] = first.claim()
+    with connect(engine.url) as other, other.transaction():
+        execute(other, "SELECT 1 FROM nodes FOR UPDATE")
+        with pytest.raises(StorageBusyError):
+            first.insert(new_order(2))
+        assert first.insert(new_order(2)) == [ACCEPTED]
+        assert [each.order_id for each in first.claim()] == [2]
+    assert first.write([FinishAndClaim([completed(order.attempt)], 0, [order])]) == [
+        ClaimedOrders([], rejected=frozenset({(order.sequence, 1)}))
+    ]
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    assert second.find_one(1).status is Status.PENDING
+    check(engine, second)
 
 
 def test_many_attempts_of_a_server_that_died_are_taken_over(
