@@ -152,8 +152,9 @@ class BlockableStore(ShorthandStore):
     """A store for tests that block writes, reads or listings, or make the database read-only."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
-        store, self._set_read_only, self.give_back = open_new_store(path, clock=clock)
-        super().__init__(store)
+        new = open_new_store(path, clock=clock)
+        self._set_read_only, self.give_back = new.set_read_only, new.give_back
+        super().__init__(new.store)
         self._before_write: list[Callable[[], object]] = []
         self.waiting_writes = 0
         """How many writes wait until the block of `blocked` ends."""

@@ -1,11 +1,10 @@
 """The order service with a real store, from open to close."""
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,11 @@ from models.health import StorageStatus
 from models.order import Order, Status, Totals
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
-from models.store import open_store
+from models.store import Store, open_store
 from models.writes import AnyWrite, Insertion, WriteResult
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
+from tests.models.new_store import NewStore, open_new_store
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
@@ -48,24 +48,16 @@ class BlockingProcessor:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "orders.db"
-
-
-def new_service(
-    path: Path, clock: Clock, observer: RecordingObserver, runner: AttemptRunner, gate: ClaimGate | None = None
-) -> OrderService:
-    """A service whose store holds the lock of the database, and does not wait for SQLite's locks."""
-    database = open_new_database(path)
-    lock = DatabaseLock(path)
-    lock.acquire()
-    store = SqliteStore(database, clock=clock, lock=lock)
-    return OrderService(store=store, runner=runner, observer=observer, limits=ServiceLimits(), clock=clock, gate=gate)
+def new(tmp_path: Path, clock: Clock) -> Iterator[NewStore]:
+    """A new store. On SQLite, its file is `orders.db` in `tmp_path`."""
+    new = open_new_store(tmp_path / "orders.db", clock=clock)
+    yield new
+    new.give_back()
 
 
 @asynccontextmanager
 async def opened(
-    path: Path,
+    store: Store,
     clock: Clock,
     *,
     runner: AttemptRunner | None = None,
@@ -73,25 +65,20 @@ async def opened(
     gate: ClaimGate | None = None,
 ) -> AsyncIterator[OrderService]:
     """Opens a service without starting it. Stops and closes it at the end of the block."""
-    service = new_service(path, clock, observer or RecordingObserver(), runner or RecordRunner(), gate)
+    service = OrderService(
+        store=store,
+        runner=runner or RecordRunner(),
+        observer=observer or RecordingObserver(),
+        limits=ServiceLimits(),
+        clock=clock,
+        gate=gate,
+    )
     await service.open()
     try:
         yield service
     finally:
         await service.stop(0)
         await service.close()
-
-
-@pytest.fixture
-def lock_database(path: Path) -> Callable[[], sqlite3.Connection]:
-    """A function that locks the database like another program, until the returned connection is closed."""
-
-    def lock() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        return connection
-
-    return lock
 
 
 async def pass_a_second(loop_time: LoopTime, observer: RecordingObserver) -> None:
@@ -113,9 +100,9 @@ async def pass_seconds_until_writes_work(
 
 
 @pytest.mark.gen_test
-async def test_the_running_attempts_are_reported_each_second(path: Path, clock: Clock, loop_time: LoopTime) -> None:
+async def test_the_running_attempts_are_reported_each_second(new: NewStore, clock: Clock, loop_time: LoopTime) -> None:
     observer, processor = RecordingObserver(), BlockingProcessor()
-    async with opened(path, clock, runner=processor.on_threads(), observer=observer) as service:
+    async with opened(new.store, clock, runner=processor.on_threads(), observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
         await asyncio.to_thread(processor.begun.wait)
@@ -150,19 +137,15 @@ class BrokenObserver(RecordingObserver):
 
 @pytest.mark.gen_test
 async def test_errors_of_the_observer_are_logged_and_end_neither_the_processing_nor_the_tasks_of_each_second(
-    path: Path,
-    clock: Clock,
-    loop_time: LoopTime,
-    caplog: pytest.LogCaptureFixture,
-    lock_database: Callable[[], sqlite3.Connection],
+    new: NewStore, clock: Clock, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     observer = BrokenObserver()
-    async with opened(path, clock, observer=observer) as service:
+    async with opened(new.store, clock, observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
         assert is_completed(await service.find_when_ended(1, 60))
-        with closing(lock_database()):
+        with new.locked():
             with pytest.raises(StorageBusyError):
                 await service.insert(new_order(2))
             await pass_a_second(loop_time, observer)
@@ -182,9 +165,9 @@ def is_completed(order: Order | None) -> bool:
 
 
 @pytest.mark.gen_test
-async def test_orders_are_stored_before_the_start_and_processed_after_it(path: Path, clock: Clock) -> None:
+async def test_orders_are_stored_before_the_start_and_processed_after_it(new: NewStore, clock: Clock) -> None:
     observer = RecordingObserver()
-    async with opened(path, clock, observer=observer) as service:
+    async with opened(new.store, clock, observer=observer) as service:
         assert await service.insert(new_order(1)) is Insertion.ACCEPTED
         stored = await service.find(1)
         assert stored is not None
@@ -199,15 +182,15 @@ async def test_orders_are_stored_before_the_start_and_processed_after_it(path: P
 
 @pytest.mark.gen_test
 async def test_open_recovers_the_attempts_of_a_killed_process(
-    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    new: NewStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    database = open_new_database(path)
-    with database.connection_context():
-        killed = ShorthandStore(SqliteStore(database, clock=clock))
-        killed.insert(new_order(1), new_order(2))
-        killed.claim(1)
-    async with opened(path, clock) as service:
+    killed = ShorthandStore(new.store)
+    killed.connect()
+    killed.insert(new_order(1), new_order(2))
+    killed.claim(1)
+    killed.disconnect()
+    async with opened(new.reopen(), clock) as service:
         recovered, other = [await service.find(order_id) for order_id in (1, 2)]
         assert recovered is not None
         assert other is not None
@@ -223,9 +206,9 @@ async def test_open_recovers_the_attempts_of_a_killed_process(
 
 
 @pytest.mark.gen_test
-async def test_the_observer_receives_each_batch_with_its_results(path: Path, clock: Clock) -> None:
+async def test_the_observer_receives_each_batch_with_its_results(new: NewStore, clock: Clock) -> None:
     observer = RecordingObserver(wants_changes=False)
-    async with opened(path, clock, observer=observer) as service:
+    async with opened(new.store, clock, observer=observer) as service:
         await service.insert(new_order(1))
         with pytest.raises(OrderConflictError):
             await service.insert(new_order(1, user_id=2))
@@ -238,12 +221,10 @@ async def test_the_observer_receives_each_batch_with_its_results(path: Path, clo
 
 
 @pytest.mark.gen_test
-async def test_the_observer_receives_a_failed_batch(
-    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
-) -> None:
+async def test_the_observer_receives_a_failed_batch(new: NewStore, clock: Clock) -> None:
     observer = RecordingObserver()
-    async with opened(path, clock, observer=observer) as service:
-        with closing(lock_database()), pytest.raises(StorageBusyError):
+    async with opened(new.store, clock, observer=observer) as service:
+        with new.locked(), pytest.raises(StorageBusyError):
             await service.insert(new_order(1))
         await observer.until(lambda: len(observer.batches) == 1)
         [(batch, [error])] = observer.batches
@@ -274,9 +255,9 @@ class PausedGate(OpenGate):
 
 
 @pytest.mark.gen_test
-async def test_a_paused_gate_is_reported_and_orders_stay_pending(path: Path, clock: Clock) -> None:
+async def test_a_paused_gate_is_reported_and_orders_stay_pending(new: NewStore, clock: Clock) -> None:
     observer = RecordingObserver()
-    async with opened(path, clock, observer=observer, gate=PausedGate()) as service:
+    async with opened(new.store, clock, observer=observer, gate=PausedGate()) as service:
         await service.start()
         assert await service.insert(new_order(1)) is Insertion.ACCEPTED
         assert await service.totals() == Totals(1, 0, 0, 0, 0, 0, clock.now_us)
@@ -284,9 +265,9 @@ async def test_a_paused_gate_is_reported_and_orders_stay_pending(path: Path, clo
 
 
 @pytest.mark.gen_test
-async def test_to_resume_processing_also_ends_the_pause_of_the_gate(path: Path, clock: Clock) -> None:
+async def test_to_resume_processing_also_ends_the_pause_of_the_gate(new: NewStore, clock: Clock) -> None:
     observer, gate = RecordingObserver(), PausedGate()
-    async with opened(path, clock, observer=observer, gate=gate) as service:
+    async with opened(new.store, clock, observer=observer, gate=gate) as service:
         await service.start()
         await service.insert(new_order(1))
         assert await service.set_paused(True)
@@ -297,9 +278,9 @@ async def test_to_resume_processing_also_ends_the_pause_of_the_gate(path: Path, 
 
 
 @pytest.mark.gen_test
-async def test_a_pause_of_the_gate_alone_can_be_ended(path: Path, clock: Clock) -> None:
+async def test_a_pause_of_the_gate_alone_can_be_ended(new: NewStore, clock: Clock) -> None:
     observer = RecordingObserver()
-    async with opened(path, clock, observer=observer, gate=PausedGate()) as service:
+    async with opened(new.store, clock, observer=observer, gate=PausedGate()) as service:
         await service.start()
         await service.insert(new_order(1))
         assert [await service.set_paused(False) for _ in range(2)] == [True, False]
@@ -311,16 +292,12 @@ async def test_a_pause_of_the_gate_alone_can_be_ended(path: Path, clock: Clock) 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_every_second_a_probe_detects_whether_writes_work_again(
-    path: Path,
-    clock: Clock,
-    loop_time: LoopTime,
-    caplog: pytest.LogCaptureFixture,
-    lock_database: Callable[[], sqlite3.Connection],
+    new: NewStore, clock: Clock, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     observer = RecordingObserver()
-    async with opened(path, clock, observer=observer) as service:
-        with closing(lock_database()):
+    async with opened(new.store, clock, observer=observer) as service:
+        with new.locked():
             with pytest.raises(StorageBusyError):
                 await service.insert(new_order(1))
             await service.start()
@@ -331,11 +308,9 @@ async def test_every_second_a_probe_detects_whether_writes_work_again(
 
 
 @pytest.mark.gen_test
-async def test_check_storage_probes_only_after_a_failed_write(
-    path: Path, clock: Clock, lock_database: Callable[[], sqlite3.Connection]
-) -> None:
-    async with opened(path, clock) as service:
-        with closing(lock_database()):
+async def test_check_storage_probes_only_after_a_failed_write(new: NewStore, clock: Clock) -> None:
+    async with opened(new.store, clock) as service:
+        with new.locked():
             await service.check_storage()
             with pytest.raises(StorageBusyError):
                 await service.insert(new_order(1))
@@ -348,9 +323,9 @@ async def test_check_storage_probes_only_after_a_failed_write(
 
 
 @pytest.mark.gen_test
-async def test_stop_returns_running_orders_to_pending_and_ends_waits(path: Path, clock: Clock) -> None:
+async def test_stop_returns_running_orders_to_pending_and_ends_waits(new: NewStore, clock: Clock) -> None:
     processor, observer = BlockingProcessor(), RecordingObserver()
-    async with opened(path, clock, runner=processor.on_threads(), observer=observer) as service:
+    async with opened(new.store, clock, runner=processor.on_threads(), observer=observer) as service:
         await service.start()
         await service.insert(new_order(1))
         await observer.until(lambda: bool(observer.changes) and observer.changes[-1].status is Status.PROCESSING)
@@ -366,26 +341,31 @@ async def test_stop_returns_running_orders_to_pending_and_ends_waits(path: Path,
 
 
 @pytest.mark.gen_test
-async def test_stop_before_the_start_returns_at_once(path: Path, clock: Clock) -> None:
-    async with opened(path, clock) as service:
+async def test_stop_before_the_start_returns_at_once(new: NewStore, clock: Clock) -> None:
+    async with opened(new.store, clock) as service:
         assert await service.stop(60) == 0
         assert await service.stop(60) == 0
 
 
 @pytest.mark.gen_test
-async def test_close_writes_all_accepted_orders(path: Path, clock: Clock) -> None:
-    async with opened(path, clock) as service:
+async def test_close_writes_all_accepted_orders(new: NewStore, clock: Clock) -> None:
+    async with opened(new.store, clock) as service:
         accepted = [service.insert(new_order(order_id)) for order_id in range(1, 11)]
         await service.close()
         assert [insertion.result() for insertion in accepted] == [Insertion.ACCEPTED] * 10
-    database = open_new_database(path)
-    with database.connection_context():
-        assert SqliteStore(database, clock=clock).totals().orders == 10
+    store = new.reopen()
+    store.connect()
+    assert store.totals().orders == 10
+    store.disconnect()
 
 
+@pytest.mark.sqlite
 @pytest.mark.gen_test
-async def test_close_can_be_called_twice_and_releases_the_database(path: Path, clock: Clock) -> None:
-    async with opened(path, clock) as service:
+async def test_close_can_be_called_twice_and_releases_the_database(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "orders.db"
+    lock = DatabaseLock(path)
+    lock.acquire()
+    async with opened(SqliteStore(open_new_database(path), clock=clock, lock=lock), clock) as service:
         await service.start()
         await service.stop(5)
         await service.close()

@@ -1,7 +1,7 @@
 """On which thread each call to the store runs, and in which sequence."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ from models.errors import StorageError, StorageUnavailableError
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, Order, Totals
-from models.sqlite.store import SqliteStore
 from models.store import Store
 from models.writes import AnyWrite, Insertion, Outcome, WriteResult
-from tests.models.new_database import open_new_database
+from tests.models.new_store import open_new_store
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore, retry_at_once
 from tests.workers.recording_observer import RecordingObserver
@@ -98,8 +97,10 @@ OPENED = [
 
 
 @pytest.fixture
-def recording_store(tmp_path: Path, clock: Clock) -> RecordingStore:
-    return RecordingStore(SqliteStore(open_new_database(tmp_path / "orders.db"), clock=clock))
+def recording_store(tmp_path: Path, clock: Clock) -> Iterator[RecordingStore]:
+    new = open_new_store(tmp_path / "orders.db", clock=clock)
+    yield RecordingStore(new.store)
+    new.give_back()
 
 
 def new_threads(store: Store, observer: RecordingObserver | None = None) -> StoreThreads:

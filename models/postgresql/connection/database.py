@@ -33,8 +33,8 @@ _SAME_OUTAGE_S = 3.0
 """A call that begins within this number of seconds after a failure shares the deadline of the call that failed."""
 _LONG_TRY_S = 1.0
 _PAUSE_S = 1.0
-"""If a try takes at least `_LONG_TRY_S` seconds and fails after the deadline, the calls of the next `_PAUSE_S` seconds
-fail at once. Otherwise, each call that has waited in the meantime would wait for a try of its own."""
+"""If PostgreSQL has not answered for `_LONG_TRY_S` seconds, and the deadline has passed, the calls of the next `_PAUSE_S`
+seconds fail at once. Otherwise, each call that has waited in the meantime would wait for a try of its own."""
 
 
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
@@ -144,7 +144,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
                     raise
                 left_s = state.note_failure(began_s, self._clock()) + self._deadline_s - self._clock()
                 if left_s <= 0:
-                    if self._clock() - try_began_s >= _LONG_TRY_S:
+                    if self.is_closed() and self._clock() - try_began_s >= _LONG_TRY_S:
                         state.last_error = error
                     raise
                 self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
