@@ -1,6 +1,7 @@
 """Posts many orders to a running server, waits for their statuses, and checks counts and contents."""
 
 import contextlib
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -61,6 +62,14 @@ def wait_until_processed(server: ServerProcess) -> None:
 
     with server.client() as client:
         wait_until(is_processed)
+
+
+def interrupted_attempts(server: ServerProcess) -> int:
+    """How many attempts the server has ended that were interrupted when another server was killed.
+
+    On PostgreSQL, a server ends them when the lease of the other one has expired.
+    """
+    return sum(map(int, re.findall(r"(?:recovered|took over) (\d+) attempts", server.log)))
 
 
 @contextlib.contextmanager

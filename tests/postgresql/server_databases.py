@@ -46,3 +46,29 @@ def connected_to(path: Path) -> Iterator[psycopg.Connection[Any]]:
         execute(connection, _VIEWS)
         yield connection
         check_tables(connection)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While the block runs, another program locks a table that each write changes. Reads do not wait."""
+    with connect(url_for(path)) as other, other.transaction():
+        execute(other, "LOCK TABLE nodes IN SHARE MODE")
+        yield
+
+
+@contextmanager
+def full_disk(path: Path, *, room: int) -> Iterator[None]:
+    """While the block runs, new orders after the next `room` ones fail like on a full disk."""
+    with connect(url_for(path)) as other:
+        [[last]] = execute(other, "SELECT coalesce(max(sequence), 0) FROM orders")
+        raise_error = "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$"
+        execute(other, f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS {raise_error}")
+        condition = f"NEW.sequence > {last + room}"
+        execute(
+            other,
+            f"CREATE TRIGGER failing BEFORE INSERT ON orders FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION fail()",
+        )
+        try:
+            yield
+        finally:
+            execute(other, "DROP FUNCTION fail CASCADE")

@@ -5,11 +5,9 @@ import http.client
 import json
 import random
 import re
-import resource
 import select
 import signal
 import socket
-import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -21,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.live_orders import assert_counts, connect_to, wait_until_processed
-from tests.process import DEADLINE_S, Answer, PostingClients, ServerProcess, limit_file_size, need, order, wait_until
+from tests.process import DEADLINE_S, Answer, PostingClients, ServerProcess, need, order, wait_until
+from tests.storage_faults import full_disk, locked_database
 from tests.user_module import UserModule
 
 HEAD = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
@@ -160,8 +159,8 @@ def test_curl_gets_a_503_before_it_has_sent_the_whole_file(tmp_path: Path) -> No
     with path.open("ab") as file:
         file.truncate(512 * 1024 * 1024)
     with ServerProcess(tmp_path / "orders.db") as server:
-        limit_file_size(server.pid, 1024 * 1024)
-        view = curl(server, path)
+        with full_disk(server):
+            view = curl(server, path)
         assert (view["status"], view["type"]) == (503, "/problems/storage-unavailable")
         assert view["accepted"] == total(server) < 20_000
 
@@ -183,15 +182,13 @@ def test_a_full_backlog_refuses_only_new_orders(tmp_path: Path) -> None:
         assert server.post(order(1) | {"user_id": 999}).status == 409
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 def test_memory_does_not_grow_if_the_client_is_faster_than_the_disk(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
         before_kib = server.memory_kib()
-        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked_database(server):
             data = padded_lines(range(stream.sent + 1, stream.sent + PADDED_ORDERS + 1))
             left = send_until_blocked(stream.socket, b"%x\r\n%b\r\n" % (len(data), data))
             grown_kib = server.memory_kib() - before_kib
@@ -200,7 +197,6 @@ def test_memory_does_not_grow_if_the_client_is_faster_than_the_disk(tmp_path: Pa
             assert len(left) > len(data) / 2
             assert grown_kib < 8 * 1024
             assert server.get("/livez").status == 200
-            other.execute("ROLLBACK")
         stream.socket.settimeout(DEADLINE_S)
         stream.socket.sendall(left)
         view = stream.end()
@@ -233,12 +229,11 @@ def test_no_accepted_order_is_lost_if_the_disk_fills_up_during_a_stream(tmp_path
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
-        limit_file_size(server.pid, 1024 * 1024)
-        stream.send_until_refused()
-        refused = stream.answer()
+        with full_disk(server):
+            stream.send_until_refused()
+            refused = stream.answer()
         assert (refused.status, refused.body["type"]) == (503, "/problems/storage-unavailable")
         assert int(refused.headers["Retry-After"]) >= 1
-        limit_file_size(server.pid, resource.RLIM_INFINITY)
         accepted = refused.body["accepted"]
         assert ORDERS_A_CHUNK <= accepted == total(server) < stream.sent
         again = post_lines(server, range(1, stream.sent + 1))
@@ -247,18 +242,15 @@ def test_no_accepted_order_is_lost_if_the_disk_fills_up_during_a_stream(tmp_path
         assert_counts(server, Completed=stream.sent)
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_lock_held_beyond_the_deadline_ends_a_stream_with_a_503_and_counts(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
         stream.send()
         wait_until(lambda: total(server) == stream.sent)
         wait_until_processed(server)
-        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked_database(server):
             stream.send(10)
             refused = stream.end()
-            other.execute("ROLLBACK")
         assert (refused.status, refused.body["type"]) == (503, "/problems/storage-busy")
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.body["accepted"] == ORDERS_A_CHUNK == total(server)
@@ -319,12 +311,10 @@ def test_each_stream_gets_one_response_at_a_stop(tmp_path: Path, number: int) ->
         assert "in flight" not in server.log
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_stream_gets_one_response_at_a_stop_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, OrderStream(server.port) as stream:
-        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked_database(server):
             stream.send(1)
             # Tornado serves this request after the stream. The plain lane would serve /livez before it.
             assert server.get("/metrics").status == 200
@@ -332,7 +322,6 @@ def test_a_stream_gets_one_response_at_a_stop_while_another_program_holds_the_lo
             wait_until(lambda: "stopping" in server.log)
             stream.send(1)
             assert not select.select([stream.socket], [], [], 0.5)[0]
-            other.execute("ROLLBACK")
         assert stream.answers() == [503]
         stream.socket.close()
         assert server.wait() == 0

@@ -5,9 +5,7 @@ import select
 import shutil
 import signal
 import socket
-import sqlite3
 import ssl
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from tests.process import DEADLINE_S, ServerProcess, need, order, wait_until
 from tests.receiver import SECRET, Receiver, Reply
 from tests.server.access import ask, curl, https_server, make_key
 from tests.server.test_stop import wait_until_refusing
+from tests.storage_faults import locked_database
 
 pytestmark = pytest.mark.slow
 
@@ -109,16 +108,13 @@ def test_a_server_without_such_files_goes_on(tmp_path: Path, before: tuple[str, 
         assert server.stop() == 0
 
 
-@pytest.mark.sqlite
 def test_a_sighup_does_not_end_a_stop_early(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
-        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked_database(server):
             waiting.send_order(order(1))
             assert not select.select([waiting.sock], [], [], 0.2)[0]
             server.signal(signal.SIGTERM)
             wait_until_refusing(server)
             server.signal(signal.SIGHUP)
-            other.execute("ROLLBACK")
         assert waiting.answer().status == 202
         assert server.wait() == 0

@@ -3,7 +3,6 @@
 import random
 import select
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.live_orders import assert_all_completed
 from tests.process import DEADLINE_S, PostingClients, ServerProcess, is_on_postgresql, order, run_server
+from tests.storage_faults import locked_database
 
 ROUNDS = 20
 
@@ -32,23 +32,19 @@ def test_a_stop_under_load_ends_with_status_0_and_loses_no_order(tmp_path: Path,
         assert_all_completed(server, clients.acknowledged)
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_stop_answers_requests_in_flight_and_accepts_no_new_connection(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting, server.client() as probe:
         assert probe.ask("GET", "/readyz").status == 200
-        other = sqlite3.connect(server.database, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        waiting.send_order(order(1))
-        assert not select.select([waiting.sock], [], [], 0.2)[0]
-        server.signal(signal.SIGTERM)
-        wait_until_refusing(server)
-        ready = probe.ask("GET", "/readyz")
-        assert ready.status == 503
-        assert ready.body["type"] == "/problems/stopping"
-        assert ready.headers["Connection"] == "close"
-        other.execute("ROLLBACK")
-        other.close()
+        with locked_database(server):
+            waiting.send_order(order(1))
+            assert not select.select([waiting.sock], [], [], 0.2)[0]
+            server.signal(signal.SIGTERM)
+            wait_until_refusing(server)
+            ready = probe.ask("GET", "/readyz")
+            assert ready.status == 503
+            assert ready.body["type"] == "/problems/stopping"
+            assert ready.headers["Connection"] == "close"
         answer = waiting.answer()
         assert answer.status == 202
         assert answer.headers["Connection"] == "close"
@@ -69,19 +65,19 @@ def wait_until_refusing(server: ServerProcess) -> None:
     raise AssertionError("the server still accepts connections")
 
 
-@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server, server.client() as waiting:
-        other = sqlite3.connect(server.database, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+    with (
+        ServerProcess(tmp_path / "orders.db") as server,
+        server.client() as waiting,
+        locked_database(server),
+    ):
         waiting.send_order(order(1))
         assert not select.select([waiting.sock], [], [], 0.2)[0]
         server.signal(signal.SIGTERM)
         wait_until_refusing(server)
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
-        other.close()
 
 
 @pytest.mark.slow

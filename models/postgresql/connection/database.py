@@ -33,8 +33,8 @@ _SAME_OUTAGE_S = 3.0
 """A call that begins within this number of seconds after a failure shares the deadline of the call that failed."""
 _LONG_TRY_S = 1.0
 _PAUSE_S = 1.0
-"""If PostgreSQL has not answered for `_LONG_TRY_S` seconds, and the deadline has passed, the calls of the next `_PAUSE_S`
-seconds fail at once. Otherwise, each call that has waited in the meantime would wait for a try of its own."""
+"""If PostgreSQL has not answered for `_LONG_TRY_S` seconds, and the deadline has passed, the calls of the next
+`_PAUSE_S` seconds fail at once. Otherwise, each call that has waited would wait for a try of its own."""
 
 
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
