@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from tests.models.postgresql.tables import check_tables
+from tests.models.postgresql.tables import FILL_BLOCKS, check_tables
 from tests.postgresql.databases import connect, drop_database, execute, new_database
 
 _urls: dict[Path, str] = {}
@@ -16,9 +16,10 @@ _urls: dict[Path, str] = {}
 def url_for(path: Path) -> str:
     """The URL of the database that stands for this SQLite file. The first call creates it.
 
-    Deletes the databases that stand for files in other folders, because each test has a folder of its own.
+    Deletes the databases that stand for files in deleted folders, because pytest deletes the folder of a test that has
+    passed.
     """
-    for other in [each for each in _urls if each.parent != path.parent]:
+    for other in [each for each in _urls if not each.parent.exists()]:
         drop_database(_urls.pop(other))
     if path not in _urls:
         _urls[path] = new_database()
@@ -72,3 +73,20 @@ def full_disk(path: Path, *, room: int) -> Iterator[None]:
             yield
         finally:
             execute(other, "DROP FUNCTION fail CASCADE")
+
+
+_ADD_ORDERS = """
+WITH new AS (
+    INSERT INTO orders (sequence, order_id, user_id, total_amount, created_us, item_ids)
+    SELECT nextval('order_sequences'), %s + each, 1, 10000, %s + each, '[1]' FROM generate_series(0, %s - 1) AS each
+    RETURNING sequence, created_us)
+INSERT INTO work (sequence, created_us, due_us, attempts, claims)
+SELECT sequence, created_us, created_us + 3600000000, 1, 1 FROM new"""
+
+
+def add_waiting_retries(path: Path, *, first_id: int, count: int, now_us: int) -> None:
+    """Stores orders whose retries are due in an hour, in a database without orders that no server uses."""
+    with connect(url_for(path)) as connection, connection.transaction():
+        execute(connection, _ADD_ORDERS, first_id, now_us, count)
+        execute(connection, FILL_BLOCKS)
+        execute(connection, "UPDATE totals SET pending = pending + %s WHERE node = 0", count)

@@ -18,6 +18,8 @@ from tests.live_orders import post_all, wait_until_processed
 from tests.models.blocks import connection_of, fill_blocks
 from tests.process import Client, ServerProcess
 
+pytestmark = pytest.mark.sqlite
+
 N = 2_000_000
 MANY = f"""
 WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {N})
