@@ -5,6 +5,7 @@ Runs on the thread that opened the transaction.
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 from models.batch import first_outcomes
 from models.history import MAX_RECORDED_ATTEMPTS
@@ -83,8 +84,7 @@ def _has_ended_so(outcome: Outcome, state: Sequence[object] | None) -> bool:
 
 def _end(transaction: Transaction, outcomes: Sequence[Outcome], parameters: Mapping[str, object]) -> Cursor:
     """Records outcomes of attempts that did not complete their order."""
-    # These orders can be claimed again, although their sequences are lower than those of orders that were claimed.
-    transaction.floor = 0
+    transaction.note_ready(each.sequence for each in outcomes if each.status is Status.PENDING and each.due_us is None)
     storable = [transaction.database_time.with_database_due_time(each.with_storable_error()) for each in outcomes]
     cursor = transaction.execute(statements.END, outcomes=encode_outcomes(storable), **_keys(outcomes), **parameters)
     if old := [each.sequence for each in outcomes if each.ending and each.claim > MAX_RECORDED_ATTEMPTS]:
@@ -121,32 +121,43 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
     that are not ready yet. In this case, the `next_due_us` of the result is in the past, so that the caller claims
     again at once.
     """
-    claimed, next_due_us, transaction.is_paused = _claim(transaction, limit)
-    if transaction.is_paused:
+    found = _claim(transaction, limit)
+    transaction.is_paused = found.is_paused
+    if found.is_paused:
         return ClaimedOrders([])
-    if transaction.is_due(next_due_us):
-        [ready] = one_row(
+    if transaction.is_due(found.next_due_us):
+        count, lowest = one_row(
             transaction.execute(
                 statements.MAKE_READY, database_us=transaction.database_us, limit=transaction.max_made_ready
             )
         )
-        transaction.floor = 0
+        if count:
+            transaction.note_ready([lowest])
         # If none was made ready, another server is making them ready.
-        claimed, next_due_us, _ = _claim(transaction, limit, even_if_due=not ready)
-    if claimed:
+        found = _claim(transaction, limit, even_if_due=not count)
+    claimed = found.orders
+    if len(claimed) == limit:
         transaction.floor = claimed[-1].sequence + 1
-        transaction.claimed += claimed
+    elif not transaction.is_due(found.next_due_us):
+        transaction.floor = found.last_sequence + 1
+    transaction.claimed += claimed
     transaction.change.pending -= len(claimed)
     transaction.change.processing += len(claimed)
-    return ClaimedOrders(claimed, transaction.next_claim_us(next_due_us))
+    return ClaimedOrders(claimed, transaction.next_claim_us(found.next_due_us))
 
 
-def _claim(transaction: Transaction, limit: int, *, even_if_due: bool = False) -> tuple[list[Order], int | None, bool]:
-    """Claims up to `limit` ready orders, oldest first. Claims none if a retry is due, unless `even_if_due` is true.
+class _Claimed(NamedTuple):
+    """The result of CLAIM. `last_sequence` is the highest sequence of all orders."""
 
-    Returns the orders, the due time of the next retry, and whether processing is paused, so that no order was claimed.
-    """
-    found, next_due_us, is_paused = one_row(
+    orders: list[Order]
+    next_due_us: int | None
+    is_paused: bool
+    last_sequence: int
+
+
+def _claim(transaction: Transaction, limit: int, *, even_if_due: bool = False) -> _Claimed:
+    """Claims up to `limit` ready orders, oldest first. Claims none if a retry is due, unless `even_if_due` is true."""
+    orders, *others = one_row(
         transaction.execute(
             statements.CLAIM,
             node=transaction.node,
@@ -157,4 +168,4 @@ def _claim(transaction: Transaction, limit: int, *, even_if_due: bool = False) -
             **transaction.own_time,
         )
     )
-    return decode_orders(found), next_due_us, is_paused
+    return _Claimed(decode_orders(orders), *others)

@@ -106,7 +106,7 @@ def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -
     """
     if not sequences:
         return []
-    transaction.floor = 0
+    transaction.note_ready(sequences)
     if status is Status.PENDING:
         return _change(transaction, statements.MAKE_DUE_NOW, sequences)
     changed = _change(transaction, statements.RETRY_FAILED, sequences)

@@ -60,6 +60,8 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
         results = insert_results(orders, stored, by_id.keys())
         claimed = sorted(by_id.values(), key=lambda order: order.sequence)
     if is_claim:
+        if new:
+            transaction.floor = new[-1] + 1
         transaction.claimed += claimed
         return results, ClaimedOrders(claimed, transaction.next_claim_us(next_due_us))
     return results, None

@@ -37,8 +37,8 @@ def probe_writes(transaction: Transaction) -> None:
     transaction.floor = floor
 
 
-def probe_reads(database: RetryingPostgresqlDatabase) -> None:
-    """Reads the totals, and finds the newest order by its id."""
-    database.execute_sql(statements.TOTALS).fetchone()
+def probe_reads(database: RetryingPostgresqlDatabase, *, floor: int) -> None:
+    """Reads the totals, and finds the newest order by its id. `floor` is the lowest sequence that can be ready."""
+    database.execute_sql(statements.TOTALS, {"floor": floor}).fetchone()
     newest = database.execute_sql(statements.NEWEST_ID).fetchone()
     find_orders(database.psycopg_connection, [LOWEST_ID, *(newest or ())])

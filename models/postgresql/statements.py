@@ -34,6 +34,10 @@ _PAUSED = "(SELECT paused FROM meta)"
 # then. `steps` has the steps of the wall clock, and `bounds` the first sequence after each step (see models/clock.py).
 _OWN_US = "(%(now_us)s + (%(steps)s::bigint[])[width_bucket(sequence, %(bounds)s::bigint[])])"
 
+# Before the first call of nextval, `last_value` is the number that this call returns
+# (https://www.postgresql.org/docs/current/functions-sequence.html).
+LAST_SEQUENCE = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM order_sequences"
+
 FIND = f"""
 SELECT coalesce(json_agg({STORED_ORDER}), '[]')::text FROM orders {JOINED}
 WHERE order_id = ANY (%(order_ids)s::bigint[])"""
@@ -77,8 +81,8 @@ WITH due AS MATERIALIZED (
     SELECT sequence FROM work WHERE due_us IS NOT NULL AND due_us <= %(database_us)s
     ORDER BY due_us, sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
 ready AS (
-    UPDATE work SET due_us = NULL WHERE sequence = ANY (ARRAY(SELECT sequence FROM due)) RETURNING 1)
-SELECT count(*) FROM ready"""
+    UPDATE work SET due_us = NULL WHERE sequence = ANY (ARRAY(SELECT sequence FROM due)) RETURNING sequence)
+SELECT count(*), min(sequence) FROM ready"""
 
 # `floor` is the lowest sequence that can be ready. It spares reading the index entries of orders that were claimed
 # before, which VACUUM can't remove while any transaction on the server is older.
@@ -93,7 +97,7 @@ claimed AS (
     RETURNING sequence, attempts, claims, error)
 SELECT coalesce(json_agg(json_build_array(orders.sequence, order_id, user_id, item_ids::json, total_amount, metadata,
     'Processing', attempts, claims, error, created_us, NULL, NULL, trace_headers) ORDER BY orders.sequence),
-    '[]')::text, {_NEXT_DUE}, {_PAUSED}
+    '[]')::text, {_NEXT_DUE}, {_PAUSED}, ({LAST_SEQUENCE})
 FROM claimed {ITS_ORDER.format(table="claimed")}"""
 
 # The claim and the node are a fencing token: an outcome applies only if its claim is the latest one, and if the order
@@ -220,16 +224,14 @@ TOTALS = f"""
 SELECT sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, sum(failed)::bigint,
     sum(cancelled)::bigint, sum(processing_us)::bigint, {_PAUSED},
     (SELECT json_build_array(sequence, created_us)::text FROM (
-        SELECT * FROM (SELECT sequence, created_us FROM work WHERE {READY} ORDER BY sequence LIMIT 1) AS ready
+        SELECT * FROM (
+            SELECT sequence, created_us FROM work WHERE {READY} AND sequence >= %(floor)s
+            ORDER BY sequence LIMIT 1) AS ready
         UNION ALL
         SELECT * FROM (
             SELECT sequence, created_us FROM work WHERE due_us IS NOT NULL ORDER BY sequence LIMIT 1) AS waiting
         ORDER BY sequence LIMIT 1) AS oldest)
 FROM totals"""
-
-# Before the first call of nextval, `last_value` is the number that this call returns
-# (https://www.postgresql.org/docs/current/functions-sequence.html).
-LAST_SEQUENCE = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM order_sequences"
 
 BRING_FORWARD = "UPDATE work SET due_us = %(database_us)s WHERE due_us > %(latest_us)s"
 

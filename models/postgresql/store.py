@@ -41,6 +41,9 @@ _TotalsColumns = tuple[int, int, int, int, int, int, bool, str | None]
 
 RENEW_AFTER_S = 0.5
 """`tend` renews the lease only if no transaction has done so for this number of seconds."""
+FORGET_FLOOR_AFTER = 60
+"""After this number of calls of `tend`, a server that is alone looks for ready orders among all orders. Another server
+can have started and ended in the meantime."""
 _ADVICE = "; to check the database: pg_amcheck"
 
 _log = logging.getLogger("orders")
@@ -79,6 +82,7 @@ class PostgresqlStore:
         self._health = StorageHealth(advice=_ADVICE)
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
+        self._tends = 0
 
     @property
     def is_paused(self) -> bool:
@@ -160,7 +164,8 @@ class PostgresqlStore:
         return None if found is None else whole_history(*decode_history(found[0]))
 
     def totals(self) -> Totals:
-        found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS).fetchone())
+        floor = {"floor": self._transactions.floor}
+        found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS, floor).fetchone())
         is_paused, oldest = found[6:]
         oldest_us = None if oldest is None else self._clock.accepted_us(*decode_numbers(oldest))
         return Totals(*found[:6], oldest_us, is_paused)
@@ -171,7 +176,7 @@ class PostgresqlStore:
                 self._transactions.run(probe_writes)
             else:
                 with storage_errors():
-                    self._database.retry(lambda: probe_reads(self._database))
+                    self._database.retry(lambda: probe_reads(self._database, floor=self._transactions.floor))
         except StorageError as error:
             self._health.note_failure(work, error)
             raise
@@ -193,12 +198,14 @@ class PostgresqlStore:
     def _tend(self) -> bool:
         if self._lease.renewed_before_s >= RENEW_AFTER_S:
             self._transactions.renew()
-        # Other servers can have made orders Pending.
-        self._transactions.floor = 0
         parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
         with storage_errors():
             found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
         has_others, has_expired = found
+        self._tends += 1
+        if has_others or self._tends % FORGET_FLOOR_AFTER == 0:
+            # Other servers can have made orders ready.
+            self._transactions.floor = 0
         if has_expired and (count := self._take_over()):
             _log.info("took over %d attempts of servers whose lease has expired", count)
         return bool(has_others)

@@ -77,6 +77,10 @@ class Transaction:
         found = find_orders(self.connection, order_ids)
         return {order.order_id: self.database_time.with_steady_due_time(order) for order in found}
 
+    def note_ready(self, sequences: Iterable[int]) -> None:
+        """Must be called for orders that this transaction makes ready, because they can be below the floor."""
+        self.floor = min((self.floor, *sequences))
+
     def is_due(self, database_us: int | None) -> bool:
         """Whether a time of the database's clock is now or in the past; false for None."""
         return database_us is not None and database_us <= self.database_us

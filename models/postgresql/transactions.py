@@ -55,7 +55,7 @@ class Transactions:
         self._read_database_us = read_database_us
         self._noted_step_us = 0
         self.floor = 0
-        """The lowest sequence that can be ready."""
+        """The lowest sequence that can be ready. Can be read on any thread."""
         self.lost_claims: list[Outcome] = []
         """Outcomes that make orders Pending again. A commit whose result is not known has possibly claimed them."""
         self.pending = 0
