@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 try:
     import msgspec
@@ -44,13 +45,13 @@ from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.clock import Clock, wall_us
-from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address
+from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address, parse_url
 from models.errors import StartRefusedError, StorageError
-from models.store import open_store
+from models.store import move_orders, open_store
 from workers import flags as processing_flags
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
-from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams
+from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams, run_until_interrupted
 from workers.processors.functions.coroutine_thread import CoroutineThread
 
 VERSION = "0.1.0"
@@ -70,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True):
     http: HttpSettings
     processing: ProcessingSettings
     database: DatabaseAddress
+    move_to: PostgresqlUrl | None = None
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -92,6 +94,12 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         default="orders.db",
         help="the SQLite file, created if it does not exist; or postgresql://USER@HOST:PORT/NAME",
     )
+    parser.add_argument(
+        "--move-to",
+        type=parse_url,
+        metavar="URL",
+        help="move the orders of the SQLite file to this empty PostgreSQL database, and exit",
+    )
     processing_flags.add_flags(parser)
     parser.add_argument("--new-api-key", type=check_name, metavar="NAME", help="print a new API key and exit")
     parser.add_argument("--scope", type=parse_scope, help="scope of the new key: read, write or admin (read)")
@@ -108,19 +116,22 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         parser.exit()
     if known.scope is not None:
         parser.error("--scope needs --new-api-key")
-    if (
-        isinstance(known.database, PostgresqlUrl)
-        and known.database.has_password
-        and any(each.partition("=")[0] == "--database" for each in arguments)
-    ):
-        parser.error(
-            "all users of this machine can read a password on the command line: set ORDERS_DATABASE to the URL, or set "
-            "PGPASSWORD, or use a password file"
-        )
+    for flag, url in (("--database", known.database), ("--move-to", known.move_to)):
+        if isinstance(url, PostgresqlUrl) and url.has_password and any(a.partition("=")[0] == flag for a in arguments):
+            variable = "set ORDERS_DATABASE to the URL, or " if flag == "--database" else ""
+            parser.error(
+                f"all users of this machine can read a password on the command line: {variable}set PGPASSWORD, or use "
+                "a password file"
+            )
+    if known.move_to and isinstance(known.database, PostgresqlUrl):
+        parser.error("--move-to needs a SQLite file as --database")
     values = vars(known)
     try:
         return Settings(
-            http_flags.settings_from(values), processing_flags.settings_from(values, arguments), known.database
+            http_flags.settings_from(values),
+            processing_flags.settings_from(values, arguments),
+            known.database,
+            known.move_to,
         )
     except ValueError as error:
         parser.error(str(error))
@@ -252,6 +263,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     processing = settings.processing
     coroutines = CoroutineThread(timeout_s=processing.attempt_timeout)
     try:
+        if settings.move_to and isinstance(settings.database, Path):
+            move = partial(move_orders, settings.database, settings.move_to, report=partial(print, flush=True))
+            return run_until_interrupted(move, _STOP_SIGNALS)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             selected = build_processor(
                 processing.processor,

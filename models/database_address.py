@@ -49,3 +49,11 @@ DatabaseAddress = Path | PostgresqlUrl
 def parse_address(text: str) -> DatabaseAddress:
     """The URL if the text begins like the URL of a PostgreSQL database, else the path."""
     return PostgresqlUrl(text) if text.startswith(_SCHEMES) else Path(text)
+
+
+def parse_url(text: str) -> PostgresqlUrl:
+    """The URL. Raises ValueError if the text does not begin like the URL of a PostgreSQL database."""
+    address = parse_address(text)
+    if not isinstance(address, PostgresqlUrl):
+        raise ValueError("must begin with postgresql://")
+    return address

@@ -113,3 +113,7 @@ class StartRefusedError(Exception):
 
 class DatabaseRefusedError(StartRefusedError):
     """The database can't be used. The text gives the reason in one line. The database was not changed."""
+
+
+class MoveError(StartRefusedError):
+    """The orders were not moved to another database, or not all of them. The text gives the reason in one line."""

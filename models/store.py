@@ -4,7 +4,9 @@ Every method that reads or writes blocks the thread of its caller. Unless its do
 one transaction. If it raises a StorageError other than CommitUnknownError, it has changed nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from models.clock import Clock
@@ -12,6 +14,7 @@ from models.database_address import DatabaseAddress, PostgresqlUrl
 from models.errors import StartRefusedError, StorageError
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
+from models.moving.report import Report
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.sqlite.files.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
@@ -132,11 +135,27 @@ def open_store(database: DatabaseAddress, *, clock: Clock) -> Store:
     """
     if not isinstance(database, PostgresqlUrl):
         return open_sqlite_store(database, clock=clock)
-    try:
-        # Imported only here, because a server on a SQLite file does not need psycopg.
+    with _needing_psycopg():
         from models.postgresql.opening import open_postgresql_store
+    return open_postgresql_store(database, clock=clock)
+
+
+def move_orders(file: Path, target: PostgresqlUrl, *, report: Report) -> None:
+    """Moves all orders of the SQLite file to the PostgreSQL database, or goes on with a move that was interrupted.
+
+    Raises StartRefusedError if this is not possible.
+    """
+    with _needing_psycopg():
+        from models.moving.move import move
+    move(file, target, report=report)
+
+
+@contextmanager
+def _needing_psycopg() -> Iterator[None]:
+    """For imports of modules that import psycopg, which a server on a SQLite file does not need."""
+    try:
+        yield
     except ImportError as error:
         raise StartRefusedError(
             f'PostgreSQL needs the package psycopg: run pip install "{PSYCOPG}" ({error})'
         ) from error
-    return open_postgresql_store(database, clock=clock)

@@ -39,9 +39,19 @@ def pages() -> list[Path]:
 
 def blocks(page: Path = README) -> list[Example]:
     """Returns the code blocks of a page. A block without a language is the output of the shell block before it."""
+    return _blocks_in(page.read_text())
+
+
+def postgresql_blocks() -> list[Example]:
+    """Returns the code blocks about PostgreSQL, which `tests/docs/test_readme_postgresql.py` runs."""
+    _, _, section = MODELS.read_text().partition("\n## PostgreSQL\n")
+    return _blocks_in(section.partition("\n## ")[0])
+
+
+def _blocks_in(text: str) -> list[Example]:
     found: list[Example] = []
     end = -1
-    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", page.read_text(), re.MULTILINE | re.DOTALL):
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n+", text, re.MULTILINE | re.DOTALL):
         language, text = block.groups()
         if not language and block.start() == end and found[-1].language == "sh":
             found[-1] = found[-1]._replace(answer=text)

@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 STDERR = 2
 EXIT_DELAY_S = 0.5
@@ -20,6 +22,30 @@ def fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
+
+
+def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signal.Signals]) -> int:
+    """Runs `command`, which can be run again. If one of these signals arrives, ends it with a KeyboardInterrupt.
+
+    Returns the exit status: 0, or after a signal 128 plus the number of the signal.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        command()
+    except KeyboardInterrupt:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        print("interrupted: run the same command again to go on", file=sys.stderr)  # noqa: T201
+        return 128 + received[0]
+    return 0
 
 
 def exit_within(limit_s: float, status: int) -> None:

@@ -17,8 +17,10 @@ from models.postgresql.connection.database import RetryingPostgresqlDatabase
 
 _log = logging.getLogger("orders.schema")
 
-_OWNER = "orders"
+OWNER = "orders"
 """The comment on the table `meta`, which identifies the tables of this program."""
+MOVING = "orders that are being moved"
+"""This comment instead of OWNER prevents that a server starts, also one of a version that does not know of moves."""
 _MIGRATION_LOCK = 0x4F524452
 """The key of the advisory lock that a server holds while it changes the schema ("ORDR"):
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS"""
@@ -141,9 +143,28 @@ def migrate(database: RetryingPostgresqlDatabase, name: str) -> None:
 
 def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
     connection.execute("BEGIN")
-    # Released at the end of the transaction. Another server waits here until the tables exist.
+    lock_schema(connection)
+    if comment(connection) == MOVING:
+        raise DatabaseRefusedError(
+            f"{name} contains only a part of the orders that --move-to moves to it: run that command again"
+        )
+    change_schema(connection, name)
+    connection.execute("COMMIT")
+
+
+def lock_schema(connection: psycopg.Connection[Any]) -> None:
+    """Locks the schema until the end of the transaction. Another server waits here until the tables exist."""
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-    version = _version(connection, name)
+
+
+def comment(connection: psycopg.Connection[Any]) -> str | None:
+    """The comment on the table `meta`; None if there is none, or no such table."""
+    return cast(str | None, _only_value(connection, _COMMENT))
+
+
+def change_schema(connection: psycopg.Connection[Any], name: str) -> None:
+    """Creates the tables, or changes them to the current version. Must be called in a transaction."""
+    version = version_of(connection, name)
     if version > SCHEMA_VERSION:
         raise DatabaseRefusedError(
             f"{name} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
@@ -154,14 +175,13 @@ def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
         connection.execute(step)
     if version < SCHEMA_VERSION:
         connection.execute("UPDATE meta SET schema = %s", (SCHEMA_VERSION,))
-    connection.execute("COMMIT")
 
 
-def _version(connection: psycopg.Connection[Any], name: str) -> int:
-    """The version of the schema; 0 if there are no tables."""
+def version_of(connection: psycopg.Connection[Any], name: str) -> int:
+    """The version of the schema; 0 if there are no tables. Raises DatabaseRefusedError if another program's exist."""
     if _only_value(connection, "SELECT current_schema()") is None:
         raise DatabaseRefusedError(f"{name}: the role's search_path contains no schema that exists")
-    if _only_value(connection, _COMMENT) == _OWNER:
+    if comment(connection) in (OWNER, MOVING):
         return int(_only_value(connection, "SELECT schema FROM meta"))
     if _only_value(connection, _TABLES_OF_OTHERS):
         raise DatabaseRefusedError(f"{name} is another program's database: it contains other tables")

@@ -13,6 +13,7 @@ from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
 from models.sqlite.files.file_format import DATABASE_MAGIC
 from models.sqlite.files.leftover_wal import check_leftover_wal
 from models.sqlite.files.lock import DatabaseLock
+from models.sqlite.files.moved import MOVED_ID, MOVED_TO
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 
@@ -73,10 +74,13 @@ def check_path(path: Path) -> None:
         raise DatabaseRefusedError(f"{path} is not a regular file")
 
 
-def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> RetryingSqliteDatabase:
+def open_database(
+    path: Path, *, deadline_s: float = LOCK_DEADLINE_S, accepts_moved: bool = False
+) -> RetryingSqliteDatabase:
     """Creates the database file `path`, or migrates it to the current schema. Closes its connection at the end.
 
-    If this function raises DatabaseRefusedError, the file is unchanged.
+    Rejects a file whose orders were moved to another database, unless `accepts_moved` is true. If this function raises
+    DatabaseRefusedError, the file is unchanged.
     """
     check_path(path)
     real_path = Path(os.path.realpath(path))
@@ -86,7 +90,7 @@ def open_database(path: Path, *, deadline_s: float = LOCK_DEADLINE_S) -> Retryin
         has_content = _has_content(path, real_path)
         check_leftover_wal(real_path)
         if has_content:
-            _check_owner_and_version(path, real_path, deadline_s)
+            _check_owner_and_version(path, real_path, deadline_s, accepts_moved=accepts_moved)
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
                 database.run(lambda: migrate(database))
@@ -158,14 +162,24 @@ def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
     return b""
 
 
-def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float) -> None:
-    """Rejects a database of another program or of a newer version. Uses a connection that can't write."""
+def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float, *, accepts_moved: bool) -> None:
+    """Rejects a database of another program or of a newer version, and a file that was moved.
+
+    Uses a connection that can't write.
+    """
     # Reading a database that has a WAL creates files beside it. Without a WAL, `immutable` prevents this.
     mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
         version, owner = database.user_version, database.application_id
-        if owner != APPLICATION_ID and (
+        if owner == MOVED_ID:
+            if not accepts_moved:
+                [target] = database.execute_sql(MOVED_TO).fetchone()
+                raise DatabaseRefusedError(
+                    f"the orders of {path} were moved: start the server with --database {target}"
+                    " (models/README.md says how to use the file again)"
+                )
+        elif owner != APPLICATION_ID and (
             owner or version or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]
         ):
             raise DatabaseRefusedError(f"{path} is another program's database")

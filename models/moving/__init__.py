@@ -1,0 +1,1 @@
+"""Moves the orders of a SQLite file to a PostgreSQL database."""

@@ -1,0 +1,34 @@
+"""The SQL statements that read the SQLite file. Constants."""
+
+from models.order import Status
+
+# If the metadata is not JSON, `json` raises an error. So does the server when it reads the order.
+ORDERS = """
+SELECT sequence, order_id, user_id, item_ids, total_amount, iif(json_valid(metadata) IS 0, json(metadata), metadata),
+    status, attempts, claims, error, created_us, processed_us, due_us, claimed_after_us, trace_headers
+FROM orders WHERE sequence > ? ORDER BY sequence"""
+CLAIMS = 8
+"""The position of the column `claims`."""
+NEXT_ORDER = f"{ORDERS} LIMIT 1"
+
+NEXT_SEQUENCE = "SELECT sequence FROM orders WHERE sequence > ? ORDER BY sequence LIMIT 1"
+
+ATTEMPTS = """
+SELECT sequence, claim, number, started_us, ended_us, ending, error
+FROM attempts WHERE sequence > ? AND sequence <= ? ORDER BY sequence, claim"""
+
+_COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in Status)
+# Sums in two parts, because SQLite does not add integers of more than 64 bits.
+COUNT = f"""
+SELECT {_COUNTS}, coalesce(sum(total_amount >> 32), 0), coalesce(sum(total_amount & 0xFFFFFFFF), 0),
+    (SELECT count(*) FROM attempts)
+FROM orders NOT INDEXED"""
+
+SUMMARY = """
+SELECT state, paused, clock_step_us, processing_us, pending, processing, completed, failed, cancelled,
+    (SELECT coalesce(max(sequence), 0) FROM orders)
+FROM totals"""
+
+CREATE_MARK = "CREATE TABLE moved (target TEXT NOT NULL, move TEXT NOT NULL, at_us INTEGER NOT NULL)"
+INSERT_MARK = "INSERT INTO moved (target, move, at_us) VALUES (?, ?, ?)"
+READ_MARK = "SELECT target, move FROM moved"
