@@ -1,8 +1,8 @@
-"""`python -m load.fill`: creates a database file with many orders, for measurements.
+"""`python -m load.fill`: creates a database with many orders, for measurements.
 
-It starts a server on the file and sends it arrays of 1,000 orders. The ids count from 1. All other values are computed
-from the id, so the file has the same orders every time. At the end, all orders are Completed, no server runs, and there
-is no write-ahead log beside the file.
+It starts a server on a new file or an empty PostgreSQL database, and sends it arrays of 1,000 orders. The ids count
+from 1. All other values are computed from the id, so the database has the same orders every time. At the end, all
+orders are Completed, no server runs, and there is no write-ahead log beside the file.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from load.http.connections import Connections, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, check_many, reason_in
 from load.orders.generated import GeneratedOrders
 from load.orders.sources import requests_of
-from load.readback import Backlog, BacklogState
+from load.readback import Backlog, BacklogState, read_metrics
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000
@@ -70,6 +70,8 @@ class OrderFeeder:
 async def _feed(url: ServerUrl, orders: int) -> None:
     """Send the orders 1 to `orders`, and wait until they are processed. Raises CommandError if that fails."""
     address, progress = await reach(url), ProgressBar()
+    if stored := (await read_metrics(address)).orders:
+        raise CommandError(f"the database has {stored:,} orders already")
     feeder = OrderFeeder(address, first_id=1, count=orders)
     with progress.phase("Storing", total=orders, done=lambda: feeder.taken):
         await feeder.send()
@@ -81,9 +83,13 @@ async def _feed(url: ServerUrl, orders: int) -> None:
             raise CommandError(f"{backlog.left} orders were not processed")
 
 
-def fill(database: Path, orders: int) -> None:
-    """Create the file with the orders 1 to `orders`. Raises CommandError if that fails."""
-    command = ["server.py", "--port", "0", "--database", str(database.resolve()), "--max-backlog", str(MAX_BACKLOG)]
+def fill(database: Path | str, orders: int) -> None:
+    """Store the orders 1 to `orders` in a new file, or in the empty PostgreSQL database with this URL.
+
+    Raises CommandError if that fails.
+    """
+    name = str(database.resolve()) if isinstance(database, Path) else database
+    command = ["server.py", "--port", "0", "--database", name, "--max-backlog", str(MAX_BACKLOG)]
     with (
         TemporaryDirectory(prefix="load-fill-") as folder,
         ServerProcess(command, log=Path(folder) / "log", stop_s=STOP_S) as server,
@@ -110,19 +116,22 @@ class Fill(Command):
         except (KeyboardInterrupt, asyncio.CancelledError):
             print(f"{database} is not complete", file=sys.stderr)
             raise
-        took_s, size_mib = time.monotonic() - started_s, database.stat().st_size / MEBIBYTE
-        print(
-            f"{database}: {orders:,} orders, {size_mib:,.0f} MiB, in {took_s:,.1f} s, {orders / took_s:,.0f} orders/s"
-        )
+        took_s = time.monotonic() - started_s
+        size = f"{database.stat().st_size / MEBIBYTE:,.0f} MiB, " if isinstance(database, Path) else ""
+        print(f"{database}: {orders:,} orders, {size}in {took_s:,.1f} s, {orders / took_s:,.0f} orders/s")
         return ExitStatus.PASSED
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("load.fill", description=__doc__)
-    parser.add_argument("--orders", type=whole_number(MOST), required=True, help="how many orders the file has")
-    file = "the file to create; it must not exist"
-    parser.add_argument("--database", type=named_file, required=True, metavar="FILE", help=file)
+    parser.add_argument("--orders", type=whole_number(MOST), required=True, help="how many orders the database has")
+    names = "the file to create, which must not exist, or postgresql://USER@HOST/NAME of an empty database"
+    parser.add_argument("--database", type=_file_or_url, required=True, metavar="FILE|URL", help=names)
     flags = parser.parse(argv)
-    if flags.database.exists():
+    if isinstance(flags.database, Path) and flags.database.exists():
         parser.error(f"{flags.database} exists already")
     return flags
+
+
+def _file_or_url(text: str) -> Path | str:
+    return text if text.startswith("postgresql://") else named_file(text)

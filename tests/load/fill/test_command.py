@@ -10,6 +10,8 @@ from load.cli.errors import CommandError
 from load.fill.command import OrderFeeder, main
 from load.http.address import ServerUrl, reach
 from tests.load.shop import Shop
+from tests.models.postgresql.tables import check_tables, recount
+from tests.postgresql.databases import connect, execute, temporary_database
 
 
 def _statuses(file: Path) -> dict[str, int]:
@@ -33,6 +35,21 @@ def test_a_file_is_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert re.fullmatch(rf"{file}: 2,500 orders, 0 MiB, in \d+\.\d s, [\d,]+ orders/s\n", out), out
     assert [path.name for path in tmp_path.glob("*-*")] == []
     assert _statuses(file) == {"Completed": 2_500}
+
+
+@pytest.mark.postgresql
+def test_a_postgresql_database_is_filled_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with temporary_database() as url:
+        assert main(["--orders", "2500", "--database", url]) == 0
+        out = capsys.readouterr().out
+        assert re.fullmatch(rf"{re.escape(url)}: 2,500 orders, in \d+\.\d s, [\d,]+ orders/s\n", out), out
+        with connect(url) as connection:
+            assert execute(connection, "SELECT min(order_id), max(order_id), count(*) FROM orders") == [(1, 2500, 2500)]
+            assert execute(connection, "SELECT count(*) FROM ends WHERE status = 'c'") == [(2500,)]
+            assert recount(connection).completed == 2_500
+            check_tables(connection)
+        assert main(["--orders", "10", "--database", url]) == 1
+        assert "the database has 2,500 orders already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["-", ":memory:"])
