@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -115,12 +114,12 @@ async def _poll_during(trial: Trial, work: Coroutine[Any, Any, None]) -> Measure
 
 
 async def _take_in(trial: Trial, row: Row, body: WorstBody) -> None:
-    """Send the body and wait until its orders are processed."""
-    # In a thread, because sending so many bytes on this event loop would delay the GETs.
+    """Send the body over a new connection, and wait until its orders are processed."""
+    url, headers = f"{trial.ours.address.url}/orders", {"Content-Type": body.media_type}
     try:
-        url, headers = f"{trial.ours.address.url}/orders", {"Content-Type": body.media_type}
-        send = partial(urllib3.request, "POST", url, body=body.body, headers=headers)
-        status = (await asyncio.to_thread(send, timeout=TIMEOUTS.answer_s, retries=False)).status
+        with urllib3.PoolManager(headers=headers, timeout=TIMEOUTS.answer_s, retries=False) as pool:
+            # In a thread, because sending so many bytes on this event loop would delay the GETs.
+            status = (await asyncio.to_thread(pool.request, "POST", url, body=body.body)).status
     except HTTPError as problem:
         row.wrong[f"no answer for {body.name}: {problem}"] += 1
         return
