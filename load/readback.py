@@ -75,6 +75,11 @@ class Metrics(msgspec.Struct, frozen=True):
             raise NoMetrics(f"GET /metrics: {problem}") from None
 
 
+async def count_received(receiver: Address) -> int:
+    """Return how many requests a reference server has received, without this one. Raises the errors of `send_once`."""
+    return int((await send_once(receiver, receiver.get("/"))).body) - 1
+
+
 async def read_metrics(address: Address) -> Metrics:
     """Request the metrics on a new connection. Raises NoResponse or NoMetrics."""
     return Metrics.parse(await send_once(address, address.get("/metrics")))

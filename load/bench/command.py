@@ -20,7 +20,6 @@ from shutil import which
 
 from load.bench import background_trials, size_trials, trials
 from load.bench.measurement import Meter
-from load.bench.reference_servers import RECEIVER, SLOW_RECEIVER
 from load.bench.stall_trial import stalls
 from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
@@ -31,6 +30,7 @@ from load.cli.errors import CommandError, ExitStatus, UsageError
 from load.cli.flags import CommandParser, seconds, whole_number
 from load.http.address import reach
 from load.system.machine import allow_connections, describe_machine, new_folder
+from load.system.reference_servers import RECEIVER, SLOW_RECEIVER
 
 SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"

@@ -20,7 +20,7 @@ from load.bench.size_trials import store_pending
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.cli.errors import CommandError
 from load.http.connection import send_once
-from load.readback import Metrics
+from load.readback import Metrics, count_received
 from load.system.machine import BUSY_SHARE, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0
@@ -206,7 +206,8 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         if missing > 0:
             first_id, *_ = islice(server.ids, missing)
             await store_pending(server.address, first_id=first_id, orders=missing)
-        before, received = (await backlog.poll()).completed_orders, await _received(receiver)
+        before = (await backlog.poll()).completed_orders
+        received = await count_received(receiver.address) if receiver else 0
         await _switch(server, RESUME)
         await asyncio.sleep(WARM_UP * trial.seconds)
         first, *begun = await look()
@@ -214,8 +215,8 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         last, *ended = await look()
         await _switch(server, PAUSE)
         completed = (await backlog.poll()).completed_orders - before
-    # The requests that asked for the number count, too.
-    if receiver and (lost := completed - (await _received(receiver) - received - 1)) > 0:
+    # The request that asked for the number before counts, too.
+    if receiver and (lost := completed - (await count_received(receiver.address) - received - 1)) > 0:
         row.wrong[NOT_RECEIVED] += lost
     if last.waiting == 0:
         row.invalid[RAN_OUT] += 1
@@ -262,11 +263,6 @@ async def _switch(server: Server, action: str) -> None:
     response = await send_once(server.address, server.address.post(f"/processing/{action}", b""))
     if response.status != 200:
         raise CommandError(f"POST /processing/{action}: status {response.status}")
-
-
-async def _received(receiver: Server | None) -> int:
-    """Return how many requests the receiver got, including the one of this function. Return 0 without a receiver."""
-    return int((await send_once(receiver.address, receiver.address.get("/"))).body) if receiver else 0
 
 
 def _cpu_s(server: Server) -> float:

@@ -11,11 +11,11 @@ from pathlib import Path
 from random import Random
 
 from load.bench.measurement import Check, Measurement, expect
-from load.bench.reference_servers import BARE_TORNADO, DELAYS_S
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, fill
 from load.http.address import Address
 from load.orders.comparison import check_many, check_not_replayed
+from load.system.reference_servers import BARE_TORNADO, DELAYS_S
 from load.system.server_process import ServerProcess
 
 CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
@@ -173,7 +173,7 @@ class TrialServers:
             keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
             return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
         if name in (BARE_TORNADO, *DELAYS_S):
-            self._reference = self._process("-m", "load.bench.reference_servers", name, "0")
+            self._reference = self._process("-m", "load.system.reference_servers", name, "0")
             return self._reference
         database = self.folder / name / "orders.db"
         database.parent.mkdir()

@@ -1,9 +1,10 @@
 """`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast.
 
 Clients send single orders at a steady rate. Other clients send arrays and invalid requests, or read orders, listings,
-metrics and event streams. Some request an event stream and read none of it, or open and close connections. After a
-warm-up of one minute, one row is printed per minute. Then all orders are counted, 1,000 random orders are read back,
-and the last minute is compared with the first. Needs Linux.
+metrics and event streams. Some request an event stream and read none of it, or open and close connections. With
+`--webhooks`, the server sends a webhook for each order to a receiver on this machine. After a warm-up of one minute,
+one row is printed per minute. Then all orders are counted, 1,000 random orders are read back, and the last minute is
+compared with the first. Needs Linux.
 
 The exit status is 0 if everything passed, 1 if not, 2 for bad flags, 130 after Ctrl-C. Ctrl-C prints the results so
 far.
@@ -15,6 +16,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,15 +26,24 @@ from load.cli.errors import ExitStatus
 from load.cli.flags import HIGHEST, SMALLEST, CommandParser, number, rate
 from load.http.address import reach
 from load.orders.generated import SentOrders, VariedOrders
-from load.soak.limits import FinalCheck, Finding, check_server, compare_minutes, require_zero
+from load.soak.limits import (
+    WEBHOOK_CONNECTIONS,
+    FinalCheck,
+    Finding,
+    check_server,
+    compare_minutes,
+    require_zero,
+)
 from load.soak.load import HEADER, Minute, Sample, SoakLoad, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.machine import allow_connections, describe_machine, new_folder
+from load.system.reference_servers import RECEIVER
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
 LEAST_MINUTES, MOST_MINUTES = 2, 7 * 24 * 60
 MOST_RATE = 100_000
+SECRET = "whsec_" + "c2VjcmV0" * 4
 MAX_SHOWN = 10  # The most error reasons, and the most lines of the server's log, that are printed.
 LOG_PROBLEM = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
@@ -59,9 +70,16 @@ class Soak(Command):
         with new_folder(self._flags.folder, prefix="load-soak-", is_wanted=lambda: not self._passed) as folder:
             database, log = folder / "orders.db", folder / "server.log"
             arguments = ["server.py", "--port", "0", "--database", str(database)]
+            receiver: ServerProcess | None = None
             try:
-                with ServerProcess(arguments, log=log) as server:
-                    run_to_end(self._run(server, database))
+                with ExitStack() as stack:
+                    if self._flags.webhooks:
+                        command = ("-m", "load.system.reference_servers", RECEIVER, "0")
+                        receiver = stack.enter_context(ServerProcess(command, log=folder / "receiver.log"))
+                        url = f"{receiver.url}/orders"
+                        arguments += ["--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET]
+                    server = stack.enter_context(ServerProcess(arguments, log=log))
+                    run_to_end(self._run(server, receiver, database))
             except DidNotEnd as problem:
                 self._log_problems.append(str(problem))
             finally:
@@ -72,7 +90,7 @@ class Soak(Command):
     def outputs(self) -> Sequence[Output]:
         return [Output("the result", self._print_result), *json_outputs(self._flags.json, self._to_json)]
 
-    async def _run(self, server: ServerProcess, database: Path) -> None:
+    async def _run(self, server: ServerProcess, receiver: ServerProcess | None, database: Path) -> None:
         def sample() -> Sample:
             return take_sample(server.pid, database)
 
@@ -96,8 +114,9 @@ class Soak(Command):
             address,
             ledger=self._ledger,
             take_sample=sample,
-            sockets_before=sockets_before,
+            sockets_before=sockets_before + self._webhook_connections,
             rng=Random(f"{flags.seed} reading back"),
+            receiver=await reach(receiver.url) if receiver else None,
         )
 
     @property
@@ -105,8 +124,14 @@ class Soak(Command):
         return self._recorded[1:]
 
     @property
+    def _webhook_connections(self) -> int:
+        """How many connections the server has to the receiver at most."""
+        return WEBHOOK_CONNECTIONS if self._flags.webhooks else 0
+
+    @property
     def _findings(self) -> list[Finding]:
-        compared = compare_minutes(self._minutes, self._errors) if len(self._minutes) > 1 else []
+        sockets = CONNECTIONS + self._webhook_connections
+        compared = compare_minutes(self._minutes, self._errors, sockets=sockets) if len(self._minutes) > 1 else []
         in_log = {"warnings and errors in the server's log, and when the server stopped": len(self._log_problems)}
         return compared + ([*self._final.findings, *require_zero(in_log)] if self._final else [])
 
@@ -140,6 +165,7 @@ class Soak(Command):
         return {
             "seed": flags.seed,
             "rate": flags.rate,
+            "webhooks": flags.webhooks,
             "machine": describe_machine(flags.folder),
             "warm_up": self._recorded[0] if self._recorded else None,
             "minutes": self._minutes,
@@ -163,6 +189,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     minutes = number("minutes", f"more than 0 and at most {MOST_MINUTES}", SMALLEST, MOST_MINUTES)
     parser.add_argument("--minutes", type=minutes, default=10.0, help="minutes of load after the warm-up (10)")
     parser.add_argument("--rate", type=rate(MOST_RATE), default=500, help="single orders per second (%(default)s)")
+    parser.add_argument("--webhooks", action="store_true", help="send a webhook for each order to a local receiver")
     parser.add_seed(1)
     parser.add_folder()
     parser.add_json()

@@ -9,7 +9,8 @@ Minute one is the first minute after the warm-up. No order is kept in memory, bu
 - The file of the write-ahead log. SQLite runs a checkpoint after a commit that leaves over 16 MiB in it. One commit
   adds up to 2 MiB, and a reader can delay the checkpoint. So the limit is 16 MiB plus 12 MiB for some commits. After
   minute one, the file can grow by two commits.
-- Sockets, up to one per client and ten of the server. At the end, the sockets of clients must be closed.
+- Sockets, up to one per client and webhook connection, and ten of the server. At the end, the sockets of clients must
+  be closed.
 - Threads, because the pool creates each thread when it is first needed. The number of files must not grow.
 """
 
@@ -26,7 +27,7 @@ from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
-from load.readback import Backlog, OrderReader
+from load.readback import Backlog, OrderReader, count_received
 from load.soak.load import Minute, Sample
 from load.soak.sessions import CONNECTIONS
 
@@ -37,7 +38,7 @@ MEMORY_SHARE, MEMORY_MIB = 0.10, 4.0
 P99_FACTOR, P99_MS = 1.5, 10.0
 WAL_MIB, WAL_GROWTH_MIB = 28.0, 4.0
 OWN_SOCKETS = 10  # The most sockets of the server that belong to no client: for listening, and of its event loop.
-WORKERS = 8  # The server's --workers.
+WORKERS, WEBHOOK_CONNECTIONS = 8, 64  # The server's --workers and --webhook-connections.
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +85,13 @@ async def check_server(
     take_sample: Callable[[], Sample],
     sockets_before: int,
     rng: Random,
+    receiver: Address | None = None,
     close_limit_s: float = CLOSE_LIMIT_S,
 ) -> FinalCheck:
     """Wait until all orders are processed. Then read 1,000 back, list all orders, and count the server's sockets.
 
-    The server has `close_limit_s` seconds to close the sockets of its clients. Raises CommandError if a request fails.
+    The server has `close_limit_s` seconds to close the sockets of its clients. `receiver` is a reference server that
+    received the webhooks. Raises CommandError if a request fails.
     """
     with closing(Backlog(address)) as backlog:
         await backlog.wait(before=0)
@@ -112,6 +115,9 @@ async def check_server(
         "orders that are not Completed at the end": metrics.orders - metrics.completed_orders,
         "sockets still open after all clients have disconnected": max(0, left),
     }
+    if receiver:
+        received = await count_received(receiver)
+        values["Completed orders whose webhook did not arrive"] = max(0, metrics.completed_orders - received)
     return FinalCheck(result.describe(), counted, require_zero(values))
 
 
@@ -134,8 +140,13 @@ async def _list_orders(address: Address, ledger: SentOrders) -> tuple[int, int]:
     return counted, unknown
 
 
-def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> list[Finding]:
-    """Compare the last of at least two minutes with the first. `errors` counts failed requests by reason."""
+def compare_minutes(
+    minutes: Sequence[Minute], errors: Mapping[str, int], *, sockets: int = CONNECTIONS
+) -> list[Finding]:
+    """Compare the last of at least two minutes with the first. `errors` counts failed requests by reason.
+
+    `sockets` is the highest number of the server's connections to clients and to a receiver of webhooks.
+    """
     one, last = minutes[0], minutes[-1]
 
     def finding(name: str, field: str, at_most: float, unit: str = "") -> Finding:
@@ -147,7 +158,7 @@ def compare_minutes(minutes: Sequence[Minute], errors: Mapping[str, int]) -> lis
     return [
         finding("memory, resident, the highest of the last minute", "memory_mib", memory_mib, " MiB"),
         finding("open files without sockets", "files", one.files),
-        finding("sockets", "sockets", CONNECTIONS + OWN_SOCKETS),
+        finding("sockets", "sockets", sockets + OWN_SOCKETS),
         finding("threads", "threads", one.threads + WORKERS),
         finding("write-ahead log in the last minute", "wal_mib", wal_mib, " MiB"),
         finding("p99 of POST /order from when due, in the last minute", "p99_ms", p99_ms, " ms"),

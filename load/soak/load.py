@@ -25,7 +25,7 @@ from msgspec.structs import asdict
 from load.cli.command import print_line
 from load.cli.errors import CommandError, reason_of_os_error
 from load.http.address import Address
-from load.http.connection import Connection, NoResponse, Response, send_request
+from load.http.connection import NoResponse, Response, send_once
 from load.http.connections import INTERRUPTED, Connections, RequestTiming, SendDelays
 from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
@@ -191,7 +191,7 @@ class SoakLoad:
         Raises CommandError if the server ends, stops responding or accepts no orders, or if a sync fails.
         """
         # The sessions read acknowledged orders, so there must be some before the sessions start.
-        await self._send_arrays(1)
+        await self._send_array()
         if not self.ledger.acknowledged:
             raise CommandError(f"the server does not take orders: {next(iter(self.errors))}")
         loop, ended = asyncio.get_running_loop(), threading.Event()
@@ -205,8 +205,11 @@ class SoakLoad:
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(each) for each in (syncs, *sessions)]
-                await self._send_arrays(FILLING_ARRAYS)
                 with closing(Backlog(self.address, clock_ns=self.clock_ns)) as backlog:
+                    for _ in range(FILLING_ARRAYS):
+                        await self._send_array()
+                        # Sessions that wait for an order would wait too long behind all of these orders.
+                        await backlog.wait(before=0)
                     await self._read_metrics(backlog)
                     begun_ns = self.clock_ns()
                     orders = group.create_task(self._send_orders(begun_ns))
@@ -234,13 +237,10 @@ class SoakLoad:
         if loop.gone:
             raise CommandError("the server has stopped answering")
 
-    async def _send_arrays(self, arrays: int) -> None:
-        requests = SessionRequests(self.address, ledger=self.ledger, rng=Random(self.seed)).arrays()
-        with closing(Connection(self.address)) as connection:
-            for _ in range(arrays):
-                request, check = next(requests)
-                if problem := check(await send_request(connection, request)):
-                    self._report(f"POST /orders: {problem}")
+    async def _send_array(self) -> None:
+        request, check = next(SessionRequests(self.address, ledger=self.ledger, rng=Random(self.seed)).arrays())
+        if problem := check(await send_once(self.address, request)):
+            self._report(f"POST /orders: {problem}")
 
     async def _record_minute(self, number: int, begun_ns: int, backlog: Backlog) -> None:
         end_ns = begun_ns + int(self.part_s * 1e9)

@@ -10,11 +10,12 @@ from random import Random
 import pytest
 
 from load.http.address import reach
-from load.http.connection import Connection
+from load.http.connection import Connection, send_once
 from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.command import main
 from load.soak.limits import check_server
 from load.soak.load import take_sample
+from load.system.reference_servers import RECEIVER
 from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
 
@@ -36,6 +37,41 @@ def test_a_short_soak_of_the_server_passes(tmp_path: Path, capsys: pytest.Captur
     assert "none lost, none different, all processed" in out
     if not failed:
         assert [path.name for path in tmp_path.iterdir()] == ["soak.json"]
+
+
+def test_a_soak_with_webhooks_counts_those_that_arrived(tmp_path: Path) -> None:
+    result = tmp_path / "soak.json"
+    main(["--minutes", "0.02", "--rate", "100", "--webhooks", "--folder", str(tmp_path), "--json", str(result)])
+    found = json.loads(result.read_bytes())
+    values = {finding["name"]: finding["value"] for finding in found["findings"]}
+    assert values["Completed orders whose webhook did not arrive"] == 0
+    assert values["orders that are not Completed at the end"] == 0
+    assert found["closing"]["counted"] == found["acknowledged"]
+
+
+@pytest.mark.gen_test(timeout=DEADLINE_S)
+async def test_a_webhook_that_did_not_arrive_is_found(tmp_path: Path) -> None:
+    ledger = SentOrders(GeneratedOrders(first_id=1, count=3))
+    sent = ledger.take(3, is_sent=True)
+    ledger.note_acknowledged(sent)
+    database = tmp_path / "orders.db"
+    receiver = ServerProcess(("-m", "load.system.reference_servers", RECEIVER, "0"), log=tmp_path / "receiver.log")
+    with (
+        receiver,
+        ServerProcess(["server.py", "--port", "0", "--database", str(database)], log=tmp_path / "log") as server,
+    ):
+        address = await reach(server.url, timeout_s=5)
+        for index in sent:
+            assert (await send_once(address, address.post("/order", ledger.orders.body(index)))).status == 202
+        found = await check_server(
+            address,
+            ledger=ledger,
+            take_sample=lambda: take_sample(server.pid, database),
+            sockets_before=1_000,
+            rng=Random(1),
+            receiver=await reach(receiver.url),
+        )
+    assert found.findings[-1].value == 3  # this server sends no webhooks
 
 
 @pytest.mark.gen_test(timeout=DEADLINE_S)

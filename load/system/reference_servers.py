@@ -1,4 +1,4 @@
-"""`python -m load.bench.reference_servers NAME PORT`: runs a server that does no work, for comparison.
+"""`python -m load.system.reference_servers NAME PORT`: runs a server that does no work, for comparison.
 
 NAME `bare` is a Tornado server whose handlers send constant responses. `receiver` and `slow-receiver` receive webhooks:
 they send a 202 whose body is the number of requests so far, and parse only as much of HTTP as that needs.
