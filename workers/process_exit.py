@@ -27,7 +27,8 @@ def fill_standard_streams() -> None:
 def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signal.Signals]) -> int:
     """Runs `command`, which can be run again. If one of these signals arrives, ends it with a KeyboardInterrupt.
 
-    Returns the exit status: 0, or after a signal 128 plus the number of the signal.
+    Returns the exit status: 0, or after a signal 128 plus the number of the signal. If the reader of stdout has closed
+    the pipe, this has the same effect as the signal SIGPIPE.
     """
     received: list[int] = []
 
@@ -45,6 +46,9 @@ def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signa
             signal.signal(number, signal.SIG_IGN)
         print("interrupted: run the same command again to go on", file=sys.stderr)  # noqa: T201
         return 128 + received[0]
+    except BrokenPipeError:
+        _discard_output(sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -129,6 +129,16 @@ def test_a_signal_ends_the_command_and_the_next_one_goes_on(
     check_moved(many_orders, url, MANY)
 
 
+def test_a_reader_that_closes_the_pipe_ends_the_command(many_orders: Path, url: str) -> None:
+    with start(many_orders, url) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGPIPE
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert not starts(url)
+
+
 def test_a_move_that_is_killed_many_times_moves_every_order_once(many_orders: Path, url: str) -> None:
     random = Random(4)
     for _ in range(MOST_KILLS):

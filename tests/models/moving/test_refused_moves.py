@@ -179,6 +179,20 @@ def test_a_move_begins_again_if_the_file_has_changed(path: Path, url: str, lines
     assert answers_of_database(url, ORDERS, NOW_US) == expected
 
 
+def test_a_file_that_changes_during_the_move_is_not_marked(path: Path, url: str) -> None:
+    class ChangingLines(Lines):
+        def __call__(self, line: str) -> None:
+            if line.startswith("counted"):
+                with closing(sqlite3.connect(path)) as connection, connection:
+                    connection.execute("UPDATE totals SET state = 65521")
+
+    with pytest.raises(MoveError, match="has changed during the move"):
+        move_file(path, url, NOW_US, lines=ChangingLines())
+    assert (starts(path), starts(url)) == (True, False)
+    move_file(path, url, NOW_US)
+    assert (starts(path), starts(url)) == (False, True)
+
+
 def change_and_go_on(path: Path, url: str, statement: str) -> str:
     """Changes the database when all orders are copied. Returns why the move then fails."""
     with connect(url) as connection:
