@@ -97,6 +97,10 @@ class Target:
         def create(connection: Connection) -> MoveState:
             lock_schema(connection)
             change_schema(connection, self.name)
+            if state := self._read_state(connection):
+                if state.id != move.id:
+                    raise self._other_command()
+                return state  # the answer to an earlier COMMIT was lost
             self._check_unused()
             connection.execute(target_statements.CREATE_MOVE)
             return self._begin(connection, move)
@@ -208,8 +212,11 @@ class Target:
         """The sequence of the last copied order. Raises MoveError if another move fills the database now."""
         found = connection.execute(target_statements.LOCK_PROGRESS, {"id": move.id}).fetchone()
         if found is None:
-            raise MoveError(f"{self.name}: another command has begun to fill the database")
+            raise self._other_command()
         return int(found[0])
+
+    def _other_command(self) -> MoveError:
+        return MoveError(f"{self.name}: another command has begun to fill the database")
 
     def _value(self, query: str) -> Any:
         return _row(self._database.psycopg_connection.execute(query.encode()))[0]

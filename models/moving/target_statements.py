@@ -8,7 +8,7 @@ from models.postgresql.statements import BLOCK_BITS
 # One row. `file` and `state` identify the file and its content; `last_sequence` is that of the last copied order,
 # and `copied` is the number of copied orders.
 CREATE_MOVE = f"""
-CREATE TABLE IF NOT EXISTS move (
+CREATE TABLE move (
     id text PRIMARY KEY,
     file text NOT NULL,
     state bigint,
@@ -24,8 +24,7 @@ HAS_MOVE = "SELECT to_regclass(quote_ident(current_schema()) || '.move') IS NOT 
 
 BEGIN_MOVE = """
 INSERT INTO move (id, file, state, node, ahead_us, last_sequence)
-VALUES (%(id)s, %(file)s, %(state)s, nextval('node_ids'), %(ahead_us)s, %(last_sequence)s)
-ON CONFLICT (id) DO NOTHING"""
+VALUES (%(id)s, %(file)s, %(state)s, nextval('node_ids'), %(ahead_us)s, %(last_sequence)s)"""
 
 READ_MOVE = "SELECT id, file, state, node, ahead_us, last_sequence, copied, finished IS NOT NULL FROM move"
 

@@ -11,6 +11,7 @@ import pytest
 from models.clock import Clock as RealClock
 from models.database_address import PostgresqlUrl
 from models.errors import DatabaseRefusedError, MoveError, StartRefusedError
+from models.moving.move import move
 from models.store import open_store
 from tests.models.damage import change_row
 from tests.models.moving.shops import (
@@ -21,6 +22,7 @@ from tests.models.moving.shops import (
     emptied_target,
     make_file,
     move_file,
+    options,
     starts,
 )
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5
@@ -191,6 +193,20 @@ def test_a_file_that_changes_during_the_move_is_not_marked(path: Path, url: str)
     assert (starts(path), starts(url)) == (True, False)
     move_file(path, url, NOW_US)
     assert (starts(path), starts(url)) == (False, True)
+
+
+def test_another_command_that_fills_the_database_at_the_same_time_is_noticed(
+    path: Path, url: str, tmp_path: Path
+) -> None:
+    make_file(tmp_path / "other.db", ORDERS[:5], Clock())
+
+    def take_over() -> int:
+        move_file(tmp_path / "other.db", url, NOW_US)
+        return NOW_US
+
+    with pytest.raises(MoveError, match="another command has begun to fill the database"):
+        move(path, PostgresqlUrl(url), report=Lines(), options=options(NOW_US)._replace(database_us=take_over))
+    assert (starts(path), starts(tmp_path / "other.db"), starts(url)) == (True, False, True)
 
 
 def change_and_go_on(path: Path, url: str, statement: str) -> str:
