@@ -8,12 +8,15 @@ each order that is Completed, Failed or Cancelled. So an order is in `orders` an
 """
 
 import logging
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import psycopg
+from psycopg import sql
 
 from models.errors import DatabaseRefusedError
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
+from models.postgresql.nodes.node_statements import LEASE_S
 
 _log = logging.getLogger("orders.schema")
 
@@ -122,33 +125,54 @@ CREATE TABLE totals (
 INSERT INTO totals (node) VALUES (0);
 """
 
-_STEPS = (_CREATE,)
-"""Step n changes the schema from version n to version n + 1."""
-SCHEMA_VERSION = len(_STEPS)
 
+class Step(NamedTuple):
+    """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
+
+    statements: str
+    oldest: int
+
+
+STEPS = (Step(_CREATE, oldest=1),)
+"""Step n changes the schema from version n to version n + 1."""
+SCHEMA_VERSION = len(STEPS)
+STEP_S = 3_600.0
+"""How many seconds a step can take. The step that creates an index of all orders, for example, takes minutes."""
+
+# Waits for the transactions of all servers. 55000 is object_not_in_prerequisite_state.
+_REFUSE_OLDER_SERVERS = """
+CREATE OR REPLACE FUNCTION refuse_older_server() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'a newer version of this program has changed the database: update this server'
+        USING ERRCODE = '55000';
+END $$;
+CREATE OR REPLACE TRIGGER refuse_older_server BEFORE INSERT OR UPDATE ON nodes
+    FOR EACH ROW WHEN (NEW.schema < {}) EXECUTE FUNCTION refuse_older_server()"""
+_OLDER_SERVERS = """
+SELECT name FROM nodes WHERE schema < %(oldest)s AND beat >= clock_timestamp() - make_interval(secs => %(lease_s)s)
+ORDER BY node"""
 _TABLES_OF_OTHERS = """
 SELECT count(*) FROM pg_catalog.pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"""
 _COMMENT = "SELECT obj_description(to_regclass(quote_ident(current_schema()) || '.meta'), 'pg_class')"
 
 
-def migrate(database: RetryingPostgresqlDatabase, name: str) -> None:
+def migrate(database: RetryingPostgresqlDatabase, name: str, *, steps: Sequence[Step] = STEPS) -> None:
     """Creates the tables, or changes them to the current version. `name` is the database in errors.
 
-    Raises DatabaseRefusedError if the schema (the namespace) contains tables of another program or of a newer version.
-    In this case, it changes nothing.
+    Raises DatabaseRefusedError if the schema (the namespace) contains tables of another program or of a newer version,
+    or while a server runs that can't use the changed tables. In these cases, it changes nothing.
     """
-    database.retry(lambda: _migrate(database.psycopg_connection, name))
+    database.retry(lambda: _migrate(database.psycopg_connection, name, steps), answer_s=STEP_S)
 
 
-def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
+def _migrate(connection: psycopg.Connection[Any], name: str, steps: Sequence[Step]) -> None:
     connection.execute("BEGIN")
     lock_schema(connection)
     if comment(connection) == MOVING:
         raise DatabaseRefusedError(
             f"{name} contains only a part of the orders that --move-to moves to it: run that command again"
         )
-    change_schema(connection, name)
+    change_schema(connection, name, steps=steps)
     connection.execute("COMMIT")
 
 
@@ -162,19 +186,35 @@ def comment(connection: psycopg.Connection[Any]) -> str | None:
     return cast(str | None, _only_value(connection, _COMMENT))
 
 
-def change_schema(connection: psycopg.Connection[Any], name: str) -> None:
+def change_schema(connection: psycopg.Connection[Any], name: str, *, steps: Sequence[Step] = STEPS) -> None:
     """Creates the tables, or changes them to the current version. Must be called in a transaction."""
     version = version_of(connection, name)
-    if version > SCHEMA_VERSION:
+    if version > len(steps):
         raise DatabaseRefusedError(
-            f"{name} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
+            f"{name} has schema version {version}, this program knows up to {len(steps)}: use a newer program"
         )
-    if 0 < version < SCHEMA_VERSION:
-        _log.info("migrating the database from schema version %d to %d", version, SCHEMA_VERSION)
-    for step in _STEPS[version:]:
-        connection.execute(step)
-    if version < SCHEMA_VERSION:
-        connection.execute("UPDATE meta SET schema = %s", (SCHEMA_VERSION,))
+    if 0 < version < len(steps):
+        _refuse_older_servers(connection, name, max(step.oldest for step in steps))
+        _log.info("migrating the database from schema version %d to %d", version, len(steps))
+    for step in steps[version:]:
+        # Without parameters, psycopg sends all statements of a step together.
+        connection.execute(step.statements.encode())
+    if version < len(steps):
+        connection.execute("UPDATE meta SET schema = %s", (len(steps),))
+
+
+def _refuse_older_servers(connection: psycopg.Connection[Any], name: str, oldest: int) -> None:
+    """Lets no server use the database any more that knows only schema versions lower than `oldest`.
+
+    Raises DatabaseRefusedError if one is alive. One that only seems to be dead gets an error at its next write, because
+    each write changes the server's row in `nodes`.
+    """
+    connection.execute(sql.SQL(_REFUSE_OLDER_SERVERS).format(oldest))
+    alive = connection.execute(_OLDER_SERVERS, {"oldest": oldest, "lease_s": LEASE_S}).fetchall()
+    if alive:
+        raise DatabaseRefusedError(
+            f"{name}: stop all servers of older versions first; still running: {', '.join(each for [each] in alive)}"
+        )
 
 
 def version_of(connection: psycopg.Connection[Any], name: str) -> int:

@@ -25,7 +25,8 @@ from models.postgresql.connection.errors import concerns_orders, storage_errors
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.listing import list_orders
 from models.postgresql.nodes import node_statements
-from models.postgresql.nodes.lease import LEASE_S, Lease
+from models.postgresql.nodes.lease import Lease
+from models.postgresql.nodes.node_statements import LEASE_S
 from models.postgresql.nodes.takeover import take_over
 from models.postgresql.probe import probe_reads, probe_writes
 from models.postgresql.split_batch import SplitBatch

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 from models.postgresql.nodes import node_statements
+from models.postgresql.nodes.node_statements import LEASE_S
 from models.postgresql.schema import SCHEMA_VERSION
 from models.postgresql.transaction import Connection, one_row
-
-LEASE_S = 5.0
-"""A server that has not renewed its lease for this number of seconds is dead. Other servers take its orders over."""
 
 
 class Lease:

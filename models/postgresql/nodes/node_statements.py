@@ -3,6 +3,9 @@
 A server is a node here. Its number is never used again. Leases are compared by the database's clock alone.
 """
 
+LEASE_S = 5.0
+"""A server that has not renewed its lease for this number of seconds is dead. Other servers take its orders over."""
+
 REGISTER = """
 WITH new AS (
     INSERT INTO nodes (node, beat, started, name, schema)
