@@ -1,7 +1,7 @@
 """The writes of a batch, grouped by type, and their results. Used on one thread."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from models.writes import AnyWrite, InsertResult, NewOrder, NewOrders, Outcome, WriteResult
@@ -25,6 +25,11 @@ class Batch:
     def set_results(self, kind: type[Any], results: Iterable[WriteResult]) -> None:
         for position, result in zip(self._positions[kind], results, strict=True):
             self.results[position] = result
+
+    def apply(self, kind: type[W], work: Callable[[list[W]], Iterable[WriteResult]]) -> None:
+        """Passes all writes of this type to `work`, if there are any, and sets the results that it returns."""
+        if writes := self.of_type(kind):
+            self.set_results(kind, work(writes))
 
     def new_orders(self) -> list[NewOrder]:
         """All new orders, in the order of the batch."""

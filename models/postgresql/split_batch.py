@@ -3,15 +3,15 @@
 For example, an order fails because of a damaged page. Then only this order must fail, and not the others of its batch.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from msgspec import structs
 
 from models.batch import Batch
-from models.errors import StorageError, StorageUnavailableError
+from models.errors import StorageError
 from models.health import Damage
+from models.parts import Budget, run_in_parts
 from models.postgresql.attempts import finish
 from models.postgresql.batch import apply_batch
 from models.postgresql.connection.errors import concerns_orders
@@ -32,10 +32,6 @@ from models.writes import (
 
 T = TypeVar("T")
 
-MAX_FAILURES = 40
-"""After this number of parts of a batch have failed, the remaining parts are not tried. If one order among 1,000 fails,
-11 parts fail."""
-
 
 class SplitBatch:
     """Makes the changes of a batch in parts, in the order that `Store.write` documents.
@@ -48,8 +44,7 @@ class SplitBatch:
         self._batch = Batch(writes)
         self._transactions = transactions
         self._max_pending = max_pending
-        self._failures_left = MAX_FAILURES
-        self._error: StorageError | None = None
+        self._budget = Budget(concerns_orders=concerns_orders)
         self.damaged: list[Damage] = []
 
     def write(self) -> list[WriteResult]:
@@ -91,37 +86,10 @@ class SplitBatch:
     def _in_parts(
         self, items: Sequence[T], work: Callable[[Sequence[T]], list[WriteResult]], name_of: Callable[[T], str]
     ) -> list[WriteResult]:
-        """Calls `work` for all items at once. If `work` fails, does the same for each half of the items.
-
-        Returns a result or an error for each item.
-        """
-        results: list[WriteResult] = []
-        parts = deque([items] if items else [])
-        while parts:
-            part = parts.popleft()
-            if self._error:
-                results += [self._error] * len(part)
-                continue
-            try:
-                results += work(part)
-            except StorageError as error:
-                self._note(error)
-                middle = len(part) // 2
-                if middle:
-                    parts.extendleft((part[middle:], part[:middle]))
-                    continue
-                results.append(error)
-                if concerns_orders(error):
-                    self.damaged.append(Damage(name_of(part[0]), error))
+        """A result or an error for each item. Adds the items that failed alone to `damaged`."""
+        results, damaged = run_in_parts(items, work, self._budget)
+        self.damaged += [Damage(name_of(item), error) for item, error in damaged]
         return results
-
-    def _note(self, error: StorageError) -> None:
-        """Counts a part that failed. An error that concerns the whole database ends the work on this batch."""
-        self._failures_left -= 1
-        if not concerns_orders(error):
-            self._error = error
-        elif self._failures_left <= 0:
-            self._error = StorageUnavailableError(f"not tried after other failures: {error}", code=error.code)
 
 
 def _with_rejected(result: WriteResult, rejected: frozenset[AttemptKey]) -> WriteResult:

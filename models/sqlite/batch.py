@@ -1,6 +1,7 @@
 """Makes all changes of a batch of writes in one transaction. Runs on the thread that opened the transaction."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from models.batch import Batch
 from models.sqlite.attempts import claim, finish
@@ -25,14 +26,10 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
     finishes = batch.of_type(FinishAndClaim)
     if outcomes := [outcome for write in finishes for outcome in write.outcomes]:
         finish(transaction, outcomes)
-    if cancels := batch.of_type(Cancel):
-        batch.set_results(Cancel, cancel(transaction, cancels))
-    if retries := batch.of_type(Retry):
-        batch.set_results(Retry, retry(transaction, retries))
-    if commands := batch.of_type(RetryOrders):
-        batch.set_results(RetryOrders, retry_selected(transaction, commands))
-    if pauses := batch.of_type(SetPaused):
-        batch.set_results(SetPaused, set_paused(transaction, pauses))
+    batch.apply(Cancel, partial(cancel, transaction))
+    batch.apply(Retry, partial(retry, transaction))
+    batch.apply(RetryOrders, partial(retry_selected, transaction))
+    batch.apply(SetPaused, partial(set_paused, transaction))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
         insertions, claimed = insert(transaction, orders, finishes[0].most if finishes else 0)

@@ -7,11 +7,11 @@ from models.errors import StorageError
 from models.health import Damage
 from models.listing import HIGHEST
 from models.order import Attempt, Status
+from models.parts import Budget, run_in_parts
 from models.sqlite import statements
 from models.sqlite.attempts import blocks_with_interrupted, finish, interrupted, interrupted_among
 from models.sqlite.blocks import sequences_of_chunks
 from models.sqlite.damage.faults import concerns_orders
-from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
@@ -19,6 +19,10 @@ from models.writes import Outcome
 
 MAX_FAILURES, MAX_TIME_S = 1_000, 10.0
 """If the recovery is repeated in parts, it ends after this number of failed parts, or after this number of seconds."""
+
+
+def _new_budget(clock: Callable[[], float]) -> Budget:
+    return Budget(concerns_orders=concerns_orders, max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
 
 
 def recover(
@@ -76,7 +80,7 @@ def _find_in_parts(transactions: Transactions, clock: Callable[[], float]) -> li
         return [sequence in found for sequence in part]
 
     find([])  # raises the error for a missing table also if no block has Processing orders
-    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
+    budget = _new_budget(clock)
     sequences: list[int] = []
     for block, count, chunks in transactions.run(blocks_with_interrupted):
         candidates = sequences_of_chunks(block, chunks)
@@ -113,7 +117,7 @@ def _end_in_parts(
         count = transactions.run(partial(end, part=part))
         return [1] * count + [0] * (len(part) - count)
 
-    budget = Budget(max_failures=MAX_FAILURES, max_time_s=MAX_TIME_S, clock=clock)
+    budget = _new_budget(clock)
     results, failed = run_in_parts(sequences, end_part, budget)
     if budget.error and not concerns_orders(budget.error):
         raise budget.error

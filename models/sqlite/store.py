@@ -17,10 +17,10 @@ from models.errors import StorageDamagedError, StorageError
 from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
+from models.parts import Budget, run_in_parts
 from models.sqlite import statements
 from models.sqlite.batch import apply_batch
 from models.sqlite.damage.faults import advice_for, concerns_orders, storage_errors
-from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.damage.probe import probe_reads, probe_writes
 from models.sqlite.damage.split_batch import SplitBatch
 from models.sqlite.database import RetryingSqliteDatabase
@@ -220,9 +220,7 @@ class SqliteStore:
         if not concerns_orders(error):
             self._health.note_failure(Work.WRITES, error)
             raise error
-        split = SplitBatch(
-            batch, transactions=self._transactions, max_pending=max_pending, budget=Budget(clock=self._monotonic)
-        )
+        split = SplitBatch(batch, transactions=self._transactions, max_pending=max_pending, budget=self._new_budget())
         try:
             return split.write()
         finally:
@@ -237,9 +235,12 @@ class SqliteStore:
         if not concerns_orders(error):
             self._health.note_failure(Work.READS, error)
             raise error
-        results, damaged = run_in_parts(order_ids, find, Budget(clock=self._monotonic))
+        results, damaged = run_in_parts(order_ids, find, self._new_budget())
         self._note_error(Work.READS, error, [Damage(f"order {order_id}", each) for order_id, each in damaged])
         return results
+
+    def _new_budget(self) -> Budget:
+        return Budget(concerns_orders=concerns_orders, clock=self._monotonic)
 
     def _note_error(self, work: Work, error: StorageError, damaged: Sequence[Damage]) -> None:
         """Records the error. A probe decides whether this kind of work fails, or only work with the `damaged` parts."""

@@ -8,9 +8,9 @@ from models.batch import Batch
 from models.errors import StorageError
 from models.health import Damage
 from models.order import Status
+from models.parts import Budget, run_in_parts
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import apply_batch
-from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.damage.split_retry import retry_in_parts
 from models.sqlite.transaction import Transaction

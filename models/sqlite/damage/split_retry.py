@@ -7,8 +7,8 @@ from msgspec import structs
 
 from models.errors import StorageError
 from models.health import Damage
+from models.parts import Budget, run_in_parts
 from models.sqlite.commands import retry_candidates, retry_selected
-from models.sqlite.damage.parts import Budget, run_in_parts
 from models.sqlite.transactions import Transactions
 from models.writes import OrderIds, RetriedOrders, RetryOrders
 

@@ -8,7 +8,7 @@ import pytest
 from models.errors import StorageDamagedError, StorageUnavailableError
 from models.health import Work
 from models.order import Status
-from models.postgresql.split_batch import MAX_FAILURES
+from models.parts import MAX_FAILURES
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome, StatusChanged
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.samples import Clock, new_order

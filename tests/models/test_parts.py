@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import StorageDamagedError, StorageError, StorageUnavailableError
-from models.sqlite.damage.parts import Budget, run_in_parts
+from models.parts import Budget, run_in_parts
+from models.sqlite.damage.faults import concerns_orders
 from tests.cases import cases
 
 
@@ -29,7 +30,7 @@ class Doubling:
 
 def test_only_the_bad_items_fail_and_all_are_in_order() -> None:
     work = Doubling(3, 8)
-    results, damaged = run_in_parts(range(10), work, Budget())
+    results, damaged = run_in_parts(range(10), work, Budget(concerns_orders=concerns_orders))
     assert [each for each in results if not isinstance(each, StorageError)] == [0, 2, 4, 8, 10, 12, 14, 18]
     assert [index for index, each in enumerate(results) if isinstance(each, StorageDamagedError)] == [3, 8]
     assert [item for item, _ in damaged] == [3, 8]
@@ -38,14 +39,14 @@ def test_only_the_bad_items_fail_and_all_are_in_order() -> None:
 
 def test_nothing_is_called_without_items() -> None:
     work = Doubling()
-    assert run_in_parts([], work, Budget()) == ([], [])
+    assert run_in_parts([], work, Budget(concerns_orders=concerns_orders)) == ([], [])
     assert work.calls == []
 
 
 @pytest.mark.parametrize(("failures", "time_s"), [(5, 1_000), (1_000, 4)])
 def test_the_rest_is_not_tried_after_the_limit(failures: int, time_s: float) -> None:
     work = Doubling(*range(100))
-    budget = Budget(max_failures=failures, max_time_s=time_s, clock=work.now_s)
+    budget = Budget(concerns_orders=concerns_orders, max_failures=failures, max_time_s=time_s, clock=work.now_s)
     results, damaged = run_in_parts(range(100), work, budget)
     assert len(work.calls) == 5
     assert all(type(result) is StorageUnavailableError for result in results)
@@ -57,13 +58,15 @@ def test_the_rest_is_not_tried_after_the_limit(failures: int, time_s: float) -> 
 @cases("code", ["SQLITE_FULL", "SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_WRITE", "SQLITE_NOTADB"])
 def test_an_error_of_the_whole_database_ends_it_at_once(code: str) -> None:
     work = Doubling(1, code=code)
-    results, damaged = run_in_parts(range(100), work, Budget())
+    results, damaged = run_in_parts(range(100), work, Budget(concerns_orders=concerns_orders))
     assert len(work.calls) == 1
     assert {getattr(result, "code", None) for result in results} == {code}
     assert damaged == []
 
 
 def test_a_page_that_cannot_be_read_concerns_only_its_orders() -> None:
-    results, damaged = run_in_parts(range(4), Doubling(2, code="SQLITE_IOERR_READ"), Budget())
+    results, damaged = run_in_parts(
+        range(4), Doubling(2, code="SQLITE_IOERR_READ"), Budget(concerns_orders=concerns_orders)
+    )
     assert results[:2] == [0, 2]
     assert [item for item, _ in damaged] == [2]

@@ -1,4 +1,7 @@
-"""If work fails for many items at once, repeats it for fewer items, so that it fails only for damaged items."""
+"""If work fails for many items at once, repeats it for fewer items, so that it fails only for damaged items.
+
+Runs on the caller's thread.
+"""
 
 import time
 from collections import deque
@@ -6,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from models.errors import StorageError, StorageUnavailableError
-from models.sqlite.damage.faults import concerns_orders
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,16 +23,18 @@ MAX_TIME_S = 2.0
 class Budget:
     """Limits how often and how long work is repeated. `clock` returns monotonic seconds.
 
-    An error that concerns the whole database uses up the budget at once.
+    An error for which `concerns_orders` is false concerns the whole database, and uses up the budget at once.
     """
 
     def __init__(
         self,
         *,
+        concerns_orders: Callable[[StorageError], bool],
         max_failures: int = MAX_FAILURES,
         max_time_s: float = MAX_TIME_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.concerns_orders = concerns_orders
         self._failures_left = max_failures
         self._clock = clock
         self._end_s = clock() + max_time_s
@@ -39,7 +43,7 @@ class Budget:
     def note(self, error: StorageError) -> None:
         """Counts a part that failed with this error."""
         self._failures_left -= 1
-        if not concerns_orders(error):
+        if not self.concerns_orders(error):
             self._error = error
         elif self._failures_left <= 0 or self._clock() > self._end_s:
             self._error = StorageUnavailableError(f"not tried after other failures: {error}", code=error.code)
@@ -83,6 +87,6 @@ def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]],
                 parts.extendleft((part[middle:], part[:middle]))
                 continue
             results.append(error)
-            if concerns_orders(error):
+            if budget.concerns_orders(error):
                 damaged.append((part[0], error))
     return PartResults(results, damaged)
