@@ -42,6 +42,8 @@ _TotalsColumns = tuple[int, int, int, int, int, int, bool, str | None]
 
 RENEW_AFTER_S = 0.5
 """`tend` renews the lease only if no transaction has done so for this number of seconds."""
+LISTING_ANSWER_S = 30.0
+"""How many seconds PostgreSQL has for a page of a list. Most pages need milliseconds."""
 FORGET_FLOOR_AFTER = 60
 """After this number of calls of `tend`, a server that is alone looks for ready orders among all orders. Another server
 can have started and ended in the meantime."""
@@ -157,7 +159,7 @@ class PostgresqlStore:
         return [order and self._with_wall_time(order) for order in orders]
 
     def list_orders(self, listing: Listing) -> Page:
-        page = self._read(lambda: list_orders(self._database, listing))
+        page = self._read(lambda: list_orders(self._database, listing), answer_s=LISTING_ANSWER_S)
         return Page([self._with_wall_time(order) for order in page.orders], page.before)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
@@ -240,11 +242,11 @@ class PostgresqlStore:
             count += taken_over.attempts
         return count
 
-    def _read(self, read: Callable[[], R]) -> R:
+    def _read(self, read: Callable[[], R], *, answer_s: float | None = None) -> R:
         """The result of `read`, which is tried again on a new connection if the connection breaks."""
         try:
             with storage_errors():
-                result = self._database.retry(read)
+                result = self._database.retry(read, answer_s=answer_s)
         except StorageError as error:
             self._health.note_failure(Work.READS, error)
             raise
