@@ -24,16 +24,16 @@ def locked_database(server: ServerProcess) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def full_disk(server: ServerProcess) -> Iterator[None]:
-    """While the block runs, the disk has space for only a few thousand more orders."""
+def full_disk(server: ServerProcess, *, has_room: bool = True) -> Iterator[None]:
+    """While the block runs, the disk has space for only a few thousand more orders, or without `has_room` for none."""
     if is_on_postgresql():
         # Imported only here, because the tests on SQLite do not need psycopg.
         from tests.postgresql.server_databases import full_disk
 
-        with full_disk(server.database, room=3_000):
+        with full_disk(server.database, room=3_000 if has_room else 0):
             yield
         return
-    limit_file_size(server.pid, 1024 * 1024)
+    limit_file_size(server.pid, 1024 * 1024 if has_room else 1)
     try:
         yield
     finally:

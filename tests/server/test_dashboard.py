@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import Watched, chromium
 from tests.live_orders import post_all, wait_for_status
-from tests.process import DEADLINE_S, ROOT, ServerProcess, limit_file_size, order
+from tests.process import DEADLINE_S, ROOT, ServerProcess, order
 from tests.receiver import SECRET, Delivery, Receiver, Reply
 from tests.server.access import make_key
+from tests.storage_faults import full_disk
 from tests.user_module import UserModule
 
 pytestmark = pytest.mark.slow
@@ -672,10 +672,9 @@ def test_a_full_disk_is_shown_until_there_is_space(browser: Browser, server: Ser
         alarm = watched.page.locator("#storage-alarm")
         expect_live(watched.page)
         expect(alarm).to_be_hidden()
-        limit_file_size(server.pid, 1)
-        assert server.post(order(2)).status == 503
-        expect(alarm).to_contain_text("Orders can't be stored")
-        limit_file_size(server.pid, resource.RLIM_INFINITY)
+        with full_disk(server, has_room=False):
+            assert server.post(order(2)).status == 503
+            expect(alarm).to_contain_text("Orders can't be stored")
         # The alarm disappears without another order.
         expect(alarm).to_be_hidden()
         assert server.post(order(2)).status == 202
