@@ -9,7 +9,7 @@ from load.settings import parse_settings
 from tests.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flags", "complaint"),
     [
         (["--orders", "0"], "--orders: 0 is not between 1 and"),
@@ -120,7 +120,7 @@ def test_the_key_comes_from_the_flag_or_else_from_the_environment() -> None:
     assert "given" not in repr(settings)
 
 
-@pytest.mark.parametrize("key", ["line\r\nX: y", "a space", "schl\u00fcssel", "\x00"])
+@cases("key", ["line\r\nX: y", "a space", "schl\u00fcssel", "\x00"])
 def test_a_key_that_can_t_be_in_a_header_is_refused_and_not_repeated(
     key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,7 @@ def test_the_line_of_a_new_key_can_be_read(tmp_path: Path) -> None:
     assert read(tmp_path, text) == [ApiKey(name, scope, digest_of(key)) for name, scope, key, _ in made]
 
 
-@pytest.mark.parametrize(
+@cases(
     "content",
     [
         f"shop read {HASH}",
@@ -65,7 +65,7 @@ def test_blank_lines_white_space_and_comments_are_ignored(tmp_path: Path, conten
     assert read(tmp_path, content) == [ApiKey("shop", Scope.READ, bytes.fromhex(HASH))]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "reason"),
     [
         ("shop read", "three parts"),

@@ -12,6 +12,7 @@ import pytest
 from load.bench.stall_trial import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, stalls, worst_bodies
 from load.bench.trial import Server
 from load.http.address import ServerUrl, reach
+from tests.cases import cases
 from tests.load.bench.shop_trial import shop_trial
 from tests.process import ServerProcess
 
@@ -32,7 +33,7 @@ def test_every_worst_body_is_tested(bodies: Bodies) -> None:
     assert list(bodies) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_a_worst_body_is_within_the_limits_of_the_server(bodies: Bodies, name: str) -> None:
     body = bodies[name]
     assert MAX_BODY_BYTES / 64 < len(body.body) <= MAX_BODY_BYTES

@@ -3,9 +3,10 @@
 import pytest
 
 from load.chaos.command import main
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     "flags",
     [
         ["--faults", "0"],

@@ -7,6 +7,7 @@ import pytest
 
 from load.cli.flags import HIGHEST
 from load.orders.sources import BadReplay, ReplayedOrders
+from tests.cases import cases
 from tests.load.conftest import Load
 from tests.load.shop import Shop
 
@@ -79,7 +80,7 @@ def test_a_first_id_renumbers_the_orders_and_changes_nothing_else(file: Path) ->
     assert b'"total_amount":"0.30"' in source.body(1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "complaint"),
     [
         (b"not json", "line 2: not JSON"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from load.cli.flags import HIGHEST
 from load.orders.comparison import decode_json
 from load.orders.sources import BadReplay, ReplayedOrders
+from tests.cases import cases
 from tests.examples import examples
 from tests.load.conftest import Load
 from tests.load.shop import Shop
@@ -112,7 +113,7 @@ def test_values_are_sent_unchanged(path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "text", "sent"),
     [
         ("user_id", "", ""),
@@ -153,7 +154,7 @@ def test_orders_and_a_first_id_count_as_for_ndjson(load: Load, shop: Shop, path:
     assert (outcome.json["accepted"], outcome.json["duplicates"]) == (2, 1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("content", "complaint"),
     [
         (

@@ -23,7 +23,7 @@ def test_an_unwritable_result_is_an_error_before_the_soak(capsys: pytest.Capture
     assert err.startswith("python -m load.soak: argument --json: /proc/version can't be written: ")
 
 
-@pytest.mark.parametrize("flags", [["--minutes", "0"], ["--minutes", "nan"], ["--folder", "/nowhere"], ["--rate", "x"]])
+@cases("flags", [["--minutes", "0"], ["--minutes", "nan"], ["--folder", "/nowhere"], ["--rate", "x"]])
 def test_a_bad_flag_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(flags)

@@ -14,6 +14,7 @@ from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from tests.cases import cases
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 
@@ -185,7 +186,7 @@ BY_CLAIM = "SEARCH attempts USING PRIMARY KEY (sequence=? AND claim=?)"
 OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("statement", "plan"),
     [
         ("INSERT_PACKED", []),

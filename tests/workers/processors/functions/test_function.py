@@ -331,7 +331,7 @@ def test_a_function_in_a_package_is_loaded(tmp_path: Path, monkeypatch: pytest.M
     assert f"module '{package}' has no attribute 'process'" in refusal(f"{package}:process")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "name"),
     [
         (
@@ -364,7 +364,7 @@ def test_a_builtin_is_accepted() -> None:
     assert load_function("builtins:print") is print
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "def process(): pass\n",
@@ -382,7 +382,7 @@ def test_a_callable_with_other_arguments_is_refused(module: Callable[[str], str]
     assert refusal(path).startswith(f"{path} can't be called with an order: ")
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "def process(order): yield\n",
@@ -397,13 +397,13 @@ def test_a_generator_is_refused(module: Callable[[str], str], text: str) -> None
     assert refusal(path) == f"{path} is a generator: a function without yield is needed"
 
 
-@pytest.mark.parametrize("value", ["None", "42", "'process'", "object()", "__import__('os')"])
+@cases("value", ["None", "42", "'process'", "object()", "__import__('os')"])
 def test_an_object_that_is_not_callable_is_refused(module: Callable[[str], str], value: str) -> None:
     path = f"{module(f'process = {value}')}:process"
     assert refusal(path) == f"{path} is not a function"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "reason"),
     [
         ("raise RuntimeError('no\\n  database')", "RuntimeError: no database"),

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from models.order import Order, Status
+from tests.cases import cases
 from tests.process import DEADLINE_S, free_port, wait_until
 from tests.workers.scripted_receiver import (
     SHORT_S,
@@ -425,7 +426,7 @@ def test_the_response_after_100_continue_decides(receiver: Receiver) -> None:
     assert failed_delivery(deliver).text == "the receiver answered 500"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@cases("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
     with Receiver() as target:
         receiver.script = answer(status, b"", f"Location: {target.url}")
@@ -436,7 +437,7 @@ def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
         assert {delivery.target for delivery in receiver.deliveries} == {"/hook"}
 
 
-@pytest.mark.parametrize("status", [307, 404, 429, 500, 503])
+@cases("status", [307, 404, 429, 500, 503])
 def test_retry_after_is_the_minimum_delay(receiver: Receiver, status: int) -> None:
     receiver.script = answer(status, b"", "Retry-After: 120")
     assert failed_delivery(processor(receiver.url)).retry_after_s == 120
@@ -684,7 +685,7 @@ def test_a_delivery_to_an_invalid_host_name_is_retried() -> None:
     assert isinstance(failed_delivery(processor("http://a..b/hook")).error, NotDeliveredError)
 
 
-@pytest.mark.parametrize(
+@cases(
     "script",
     [
         send_and_hang_up(),
@@ -697,7 +698,6 @@ def test_a_delivery_to_an_invalid_host_name_is_retried() -> None:
         send_and_hang_up(b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 6_000 + b"\r\n"),
         Flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
     ],
-    ids=["nothing", "part", "SSH", "bytes", "long line", "status", "long header", "many headers", "100s"],
 )
 def test_a_delivery_is_retried_if_the_response_is_not_http(receiver: Receiver, script: Script) -> None:
     receiver.script = script
@@ -856,7 +856,7 @@ def test_a_delivery_over_https_to_a_receiver_without_tls_is_retried(receiver: Re
 # Flags
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "http://localhost",
@@ -871,7 +871,7 @@ def test_a_valid_url_is_returned_unchanged(url: str) -> None:
     assert check_url(url) == url
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "",

@@ -63,14 +63,14 @@ def test_a_value_with_an_at_sign_names_a_file(tmp_path: Path) -> None:
     assert source.read() == ("AA",)
 
 
-@pytest.mark.parametrize("content", [b"AA %s", b"AA\n%s\n", b"\r\n\tAA\r\n\r\n %s ", b"\xef\xbb\xbfAA\n%s"])
+@cases("content", [b"AA %s", b"AA\n%s\n", b"\r\n\tAA\r\n\r\n %s ", b"\xef\xbb\xbfAA\n%s"])
 def test_the_secrets_in_a_file_are_separated_by_white_space(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secrets"
     path.write_bytes(content % SECRET.encode())
     assert read_secrets(path) == ("AA", SECRET)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("content", "fault"),
     [
         (None, " can't be read: No such file or directory"),
