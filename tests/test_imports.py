@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,7 +67,11 @@ def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
 @functools.cache
 def imports_of(path: Path) -> list[tuple[int, str]]:
     """Line and full name of every import, anywhere in the file. The name of a relative import begins with a dot."""
-    return list(_read_imports(path))
+    gc.disable()  # otherwise, it takes half of the time, because a syntax tree has many objects
+    try:
+        return list(_read_imports(path))
+    finally:
+        gc.enable()
 
 
 def _read_imports(path: Path) -> Iterator[tuple[int, str]]:

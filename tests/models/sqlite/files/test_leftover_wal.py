@@ -14,6 +14,7 @@ from models.order import Order
 from models.sqlite.files.opening import open_database, open_sqlite_store
 from models.sqlite.store import SqliteStore
 from models.writes import Insertion
+from tests.examples import examples
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3
 from tests.models.other_programs import another_program, create
 from tests.models.samples import Clock, new_order
@@ -159,12 +160,13 @@ def interrupted_checkpoints(before: bytes, after: bytes) -> Iterator[bytes]:
     """What a kill or a loss of power during a checkpoint leaves of the database file: some pages, some of them torn."""
     chance = Random(SEED)
     places = [place for place in range(0, len(after), PAGE) if after[place:][:PAGE] != before[place:][:PAGE]]
-    for number in range(30):
-        written = places[: chance.randrange(len(places))] if number < 10 else chance.sample(places, len(places) // 2)
+    for number in range(examples(30)):
+        kind = number % 3
+        written = places[: chance.randrange(len(places))] if kind == 0 else chance.sample(places, len(places) // 2)
         left = bytearray(before)
         for begin in written:
             page = after[begin : begin + PAGE]
-            if number >= 20:
+            if kind == 2:
                 cut = chance.randrange(PAGE)
                 page = (page[:cut] + chance.randbytes(chance.choice([0, 8, 512])))[:PAGE]
             left.extend(bytes(max(0, begin + len(page) - len(left))))
