@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from tornado.template import Loader
+from tornado.template import Loader, Template
 
 UNKNOWN = "\N{EN DASH}"
 LEAST_DIGITS = 3
@@ -146,12 +147,16 @@ FOR_TEMPLATE = (Row, cell_of, counted, exact, measured, share)
 """The functions that the template calls, by their names."""
 
 
+@cache
+def _template() -> Template:
+    return Loader(str(FOLDER), whitespace="single").load("page.html")
+
+
 def render(result: Mapping[str, Any]) -> bytes:
     """Render the page as UTF-8 from the dictionary that `--json` writes."""
     scripts = [(FOLDER / name).read_bytes() for name in SCRIPTS]
     style = (FOLDER / "style.css").read_bytes()
-    template = Loader(str(FOLDER), whitespace="single").load("page.html")
-    return template.generate(
+    return _template().generate(
         result=result,
         policy=_policy(scripts=scripts, style=style),
         style=style,

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,9 +98,14 @@ def describe_machine(folder: Path | None = None) -> dict[str, str]:
         "platform": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
-        **{name: version(name) if find_spec(name) else "not installed" for name in PACKAGES},
+        **_versions(),
         **({} if folder is None else {"file_system": _file_system(folder)}),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) if find_spec(name) else "not installed" for name in PACKAGES}
 
 
 def _cpu_model() -> str:
