@@ -25,8 +25,12 @@ from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.server import stop_shared_server
 
-LONGEST = ("test_dashboard.py", "test_webhook.py", "test_chaos.py", "test_abuse.py", "test_openapi.py")
-"""The slowest test files. They start first, so that all pytest processes have work until the end."""
+LONGEST = (
+    *("test_openapi.py", "test_webhook.py", "test_abuse.py", "test_dashboard.py", "test_readme_typed_in_order.py"),
+    *("test_readme_proxies.py", "test_size_trials.py", "test_chaos.py", "test_readme_load.py", "test_command.py"),
+    "test_readme_pictures.py",
+)
+"""The slowest test files, longest first. They start first, so that all pytest processes have work until the end."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
 """A folder in memory, on most Linux systems."""
 MEMORY_BYTES = 250_000_000
