@@ -1,7 +1,5 @@
 """Tests the open loop: requests are sent when they are due, even if the server is slow."""
 
-import re
-
 import pytest
 
 from load.http.connections import Timeouts
@@ -83,14 +81,15 @@ def test_a_server_that_goes_away_is_named_as_the_reason(load: Load, shop: Shop) 
     shop.faults[200] = Fault.VANISH
     outcome = load("--rate", "500", "--duration", "60", timeouts=SHORT_TIMEOUTS)
     result = outcome.json
-    assert re.search(
-        r"The server stopped answering 0\.[34] s after the start; [\d,]+ orders were not sent\.", outcome.out
-    )
-    assert result["server_stopped_after_s"] == pytest.approx(0.4, abs=0.1)
+    stopped_s = result["server_stopped_after_s"]
+    note = f"The server stopped answering {stopped_s:.1f} s after the start"
+    assert f"{note}; {result['not_sent']:,} orders were not sent." in outcome.out
+    # Order 200 is due after 0.398 s. On a busy machine, it is sent later.
+    assert stopped_s > 0.3
     assert "load generator was the limit" not in outcome.out
     assert "did not keep up" not in outcome.out
     # The run gave up only after the time-out for a server that restarts.
-    assert result["elapsed_s"] > 0.65
+    assert result["elapsed_s"] > stopped_s + 0.25
     assert result["orders_per_second"] < 320
 
 
