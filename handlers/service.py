@@ -1,6 +1,7 @@
 """The interface of the order service. `workers.service.OrderService` implements it and documents its errors."""
 
 from asyncio import Future
+from collections.abc import Sequence
 from typing import Protocol
 
 from models.health import StorageStatus
@@ -18,7 +19,7 @@ class Service(Protocol):
     def insert_for(self, order: NewOrder, waiter: Waiter[Insertion], /) -> None:
         """Like `insert`, but passes the result to `waiter`. If this method raises, `waiter` is not called."""
 
-    async def insert_many(self, orders: list[NewOrder], /) -> list[InsertResult]:
+    async def insert_many(self, orders: Sequence[NewOrder], /) -> list[InsertResult]:
         """Stores the orders in one commit. Returns a result for each; each is accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:

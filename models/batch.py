@@ -31,10 +31,12 @@ class Batch:
         if writes := self.of_type(kind):
             self.set_results(kind, work(writes))
 
-    def new_orders(self) -> list[NewOrder]:
+    def new_orders(self) -> Sequence[NewOrder]:
         """All new orders, in the order of the batch."""
         if NewOrders not in self._positions:
             return self.of_type(NewOrder)
+        if NewOrder not in self._positions and len(self._positions[NewOrders]) == 1:
+            return self.of_type(NewOrders)[0].orders
         orders: list[NewOrder] = []
         for write in self._writes:
             if isinstance(write, NewOrder):

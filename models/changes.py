@@ -48,6 +48,12 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
             for order, outcome in zip(finish.attempted, finish.outcomes, strict=False)
             if (outcome.sequence, outcome.claim) not in claimed.rejected
         ]
+        changes += [
+            OrderChange(order.order_id, order.user_id, Status.COMPLETED, order.attempts)
+            for run in finish.completed
+            for order in run
+            if (order.sequence, order.claims) not in claimed.rejected
+        ]
     for write, result in pairs:
         if isinstance(result, StatusChanged):
             # A cancel of a Cancelled order, and a retry of a Pending one, do not change the status.

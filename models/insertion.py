@@ -1,14 +1,11 @@
 """Decides which new orders are stored, and what the result for each one is. Pure functions."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from models.errors import BacklogFullError, OrderConflictError
-from models.order import Order, Status
+from models.order import Order
 from models.same_order import is_same_order
 from models.writes import Insertion, InsertResult, NewOrder
-
-# A constant, because to read a member of an enumeration takes longer than the rest of the loop that uses it.
-_PROCESSING = Status.PROCESSING
 
 
 def admit(orders: Sequence[NewOrder], stored_ids: Set[int], *, room: int) -> list[NewOrder]:
@@ -34,30 +31,6 @@ def with_rejected(
     admitted_ids = {order.order_id for order in admitted}
     rest = iter(results)
     return [next(rest) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders]
-
-
-def claimed_orders(orders: Iterable[NewOrder], sequences: Iterable[int], created_us: int) -> list[Order]:
-    """The orders as they are stored by a commit that also claims them for their first attempts."""
-    # One expression, because a call for each order would take as much time again.
-    return [
-        Order(
-            sequence,
-            order.order_id,
-            order.user_id,
-            order.item_ids,
-            order.total_amount,
-            order.metadata,
-            _PROCESSING,
-            1,
-            1,
-            None,
-            created_us,
-            None,
-            None,
-            order.trace_headers,
-        )
-        for order, sequence in zip(orders, sequences, strict=True)
-    ]
 
 
 def insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: Set[int]) -> list[InsertResult]:

@@ -6,9 +6,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
+from models.claimed_run import FIRST_CLAIM, ClaimedRun
 from models.errors import BacklogFullError, OrderConflictError, StorageError
 from models.order import Ending, Order, Status
 
+# A constant, because to read a member of an enumeration takes longer than the rest of the loop that uses it.
+_COMPLETED = Status.COMPLETED
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
 
@@ -63,7 +66,7 @@ class NewOrder(Write[Insertion], frozen=True, gc=False):
 class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
     """Insert these orders in one transaction. Each order is accepted or rejected independently."""
 
-    orders: list[NewOrder]
+    orders: Sequence[NewOrder]
 
 
 def storable_text(text: str) -> str:
@@ -112,7 +115,7 @@ class ClaimedOrders(Struct, frozen=True, gc=False):
     because the order is damaged. It can contain attempts of other writes of the batch.
     """
 
-    orders: list[Order]
+    orders: Sequence[Order]
     next_due_us: int | None = None
     rejected: frozenset[AttemptKey] = frozenset()
 
@@ -125,12 +128,25 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     If the same transaction stores new orders, claims these instead, as far as no other order is ready and there are at
     most `new_limit` of them. None stands for `limit`. To claim new orders takes less time than to claim stored orders.
     A transaction that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
+
+    `completed` has runs whose attempts have all completed their orders. `outcomes` does not contain these attempts.
     """
 
     outcomes: Sequence[Outcome]
     limit: int
     attempted: Sequence[Order] = ()
     new_limit: int | None = None
+    completed: Sequence[ClaimedRun] = ()
+
+    def all_outcomes(self) -> list[Outcome]:
+        """The outcomes of all attempts, including those of `completed`."""
+        sequences = (sequence for run in self.completed for sequence in run.sequences)
+        return [*self.outcomes, *(Outcome(sequence, FIRST_CLAIM, _COMPLETED) for sequence in sequences)]
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether any attempt has ended."""
+        return bool(self.outcomes or self.completed)
 
     def recorded(self, result: ClaimedOrders) -> Sequence[Outcome]:
         """The outcomes of this write that `result` does not reject."""

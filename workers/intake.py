@@ -1,6 +1,7 @@
 """Submits new orders to the store, one by one or in groups. Runs on the event loop."""
 
 import asyncio
+from collections.abc import Sequence
 
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult, NewOrder, NewOrders, Waiter
 from workers.batcher import WriteBatcher
@@ -33,7 +34,7 @@ class Intake:
         """Like `insert`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         self._writes.submit_for(order, waiter)
 
-    async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
+    async def insert_many(self, orders: Sequence[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. Returns a result for each order.
 
         Waits while `MAX_GROUPS` other groups are in progress.

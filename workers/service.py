@@ -159,7 +159,7 @@ class OrderService:
         """Like `insert`, but the result goes to `waiter`. If this method raises, `waiter` is not called."""
         self._intake.insert_for(order, waiter)
 
-    async def insert_many(self, orders: list[NewOrder]) -> list[InsertResult]:
+    async def insert_many(self, orders: Sequence[NewOrder]) -> list[InsertResult]:
         """Stores the orders in one commit. See `Intake.insert_many`."""
         return await self._intake.insert_many(orders)
 

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from handlers.metrics.histogram import Histogram
+from models.claimed_run import ClaimedRun
 from models.clock import Clock
 from models.errors import OrderConflictError
 from models.order import Status
@@ -141,14 +142,19 @@ class Instruments:
     def _count_attempts(self, write: FinishAndClaim, claimed: ClaimedOrders) -> None:
         for (status, due_us, counts), group in groupby(write.recorded(claimed), _END):
             self.attempts[_outcome_of(status, due_us, counts=counts)] += len(list(group))
-        now_us = self._clock()
+        self.attempts[AttemptOutcome.COMPLETED] += sum(map(len, write.completed))
+        if isinstance(claimed.orders, ClaimedRun):
+            self._count_first_attempts(claimed.orders.sequences, claimed.orders.created_us)
+            return
         first_attempts = [order for order in claimed.orders if order.claims == 1]
         # Orders of the same commit are adjacent and have the same creation time.
         for created_us, same_age in groupby(first_attempts, _CREATED):
-            orders = list(same_age)
-            # Not negative, even if the clock was set back before the process started.
-            waited_us = max(0, now_us - self._clock.accepted_us(orders[0].sequence, created_us))
-            self.queue_wait_s.observe(waited_us / _MICROSECONDS, len(orders))
+            self._count_first_attempts([order.sequence for order in same_age], created_us)
+
+    def _count_first_attempts(self, sequences: Sequence[int], created_us: int) -> None:
+        # Not negative, even if the clock was set back before the process started.
+        waited_us = max(0, self._clock() - self._clock.accepted_us(sequences[0], created_us))
+        self.queue_wait_s.observe(waited_us / _MICROSECONDS, len(sequences))
 
 
 def _outcome_of(status: Status, due_us: int | None, *, counts: bool) -> AttemptOutcome:

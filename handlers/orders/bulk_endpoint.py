@@ -70,9 +70,7 @@ class BulkEndpoint:
         )
         media_type = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == "application/x-ndjson":
-            return BulkStreamExchange(
-                head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._line_buffers, slices=slices
-            )
+            return BulkStreamExchange(head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._line_buffers)
         if media_type == "application/json":
             array = BulkArrayExchange(
                 head, in_flight=in_flight, errors=errors, bulk=bulk, buffers=self._array_buffers, slices=slices

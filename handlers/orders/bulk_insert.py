@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, cast
 
 from msgspec import structs
@@ -13,7 +14,9 @@ from handlers.orders.time_slices import TimeSlices
 from handlers.problems.problem import Problem, problem_for
 from handlers.service import Service
 from models.errors import QueueClosedError, QueueFullError
-from models.parsing.bulk import ParsedOrder, parse_orders
+from models.parsing.bulk import ParsedOrder, ParsedPart, parse_elements, parse_lines
+from models.parsing.lines import LineBlock
+from models.parsing.packed_orders import PackedOrders
 from models.parsing.steps import Steps
 from models.writes import Insertion, NewOrder
 
@@ -21,19 +24,19 @@ ORDERS_FREED_PER_STEP = 50
 
 
 class _Group(NamedTuple):
-    """Valid orders, and their positions in the request."""
+    """Valid orders, and their positions in the request, in parts."""
 
-    indexes: list[int]
-    orders: list[NewOrder]
+    indexes: list[Sequence[int]]
+    orders: Sequence[NewOrder]
 
 
 class BulkInsert:
     """Stores the orders of one request. An invalid order does not affect the others.
 
-    A group is the orders of one call of `add`, stored in one commit. `group_slots` limits how many groups all requests
-    together parse or store at a time. If storing a group fails, no further group is stored, and the following calls of
-    `add` and `finish` raise the error. Only one call of `add` or `finish` may run at a time. `trace_headers` is stored
-    with each order: see `models/trace_headers.py`.
+    A group is the orders of one call of `add` or `add_lines`, stored in one commit. `group_slots` limits how many
+    groups all requests together parse or store at a time. If storing a group fails, no further group is stored, and the
+    following calls of these methods and of `finish` raise the error. Only one of these calls may run at a time.
+    `trace_headers` is stored with each order: see `models/trace_headers.py`.
     """
 
     def __init__(
@@ -61,9 +64,16 @@ class BulkInsert:
         Returns when this group is parsed and the previous group is stored. So at most two groups of a request are in
         memory.
         """
-        if orders and not self._error:
+        await self._add(parse_elements(orders) if orders else None)
+
+    async def add_lines(self, block: LineBlock | None) -> None:
+        """Like `add`, for lines of a stream."""
+        await self._add(parse_lines(block) if block and block.text else None)
+
+    async def _add(self, steps: Iterator[ParsedPart] | None) -> None:
+        if steps and not self._error:
             await self._group_slots.acquire()
-            task = asyncio.create_task(self._write(orders))
+            task = asyncio.create_task(self._write(steps))
             task.add_done_callback(lambda _: self._group_slots.release())
             self._groups.append(task)
             await self._parsed.acquire()
@@ -95,45 +105,56 @@ class BulkInsert:
         if self._error:
             raise self._error
 
-    async def _write(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
+    async def _write(self, steps: Iterator[ParsedPart]) -> None:
         try:
-            group = await self._slices.run(self._parse(orders))
+            group = await self._slices.run(self._collect(steps))
         finally:
-            del orders
+            del steps
             self._parsed.release()
         await self._insert(group)
-        await self._slices.run(_free(group.orders))
+        if isinstance(group.orders, list):
+            await self._slices.run(_free(group.orders))
 
-    def _parse(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> Steps[_Group]:
-        group = _Group([], [])
-        indexes: list[int] = []
-        texts: list[bytes] = []
-        for index, order in orders:
-            if isinstance(order, NewOrder):
-                group.indexes.append(index)
-                group.orders.append(order)
-            else:
-                indexes.append(index)
-                texts.append(order)
-        begin = 0
-        for results in parse_orders(texts):
-            if results:
-                self._add_results(group, indexes[begin : begin + len(results)], results)
-                begin += len(results)
+    def _collect(self, steps: Iterator[ParsedPart]) -> Steps[_Group]:
+        indexes: list[Sequence[int]] = []
+        packed: list[PackedOrders] = []
+        orders: list[NewOrder] = []
+        for numbers, results in steps:
+            # An order with trace headers can't be packed.
+            if isinstance(results, PackedOrders) and not self._trace_headers:
+                indexes.append(numbers)
+                packed.append(results)
+            elif results:
+                while packed:  # not all orders of the group can be packed
+                    orders += packed.pop(0)
+                    yield
+                self._add_results(indexes, orders, numbers, results)
             yield
-        return group
+        if packed and not orders:
+            return _Group(indexes, PackedOrders.join(packed))
+        while packed:
+            orders += packed.pop(0)
+            yield
+        return _Group(indexes, orders)
 
-    def _add_results(self, group: _Group, indexes: Sequence[int], results: Sequence[ParsedOrder]) -> None:
+    def _add_results(
+        self,
+        indexes: list[Sequence[int]],
+        orders: list[NewOrder],
+        numbers: Sequence[int],
+        results: Sequence[ParsedOrder],
+    ) -> None:
+        """Adds valid orders to `orders` and their positions to `indexes`. Rejects the others."""
         if set(map(type, results)) == {NewOrder}:  # the usual case, which this makes faster
-            group.indexes.extend(indexes)
-            group.orders.extend(cast(Sequence[NewOrder], results))
+            indexes.append(numbers)
+            orders += cast(Sequence[NewOrder], results)
             return
-        for index, parsed in zip(indexes, results, strict=True):
+        for number, parsed in zip(numbers, results, strict=True):
             if isinstance(parsed, NewOrder):
-                group.indexes.append(index)
-                group.orders.append(parsed)
+                indexes.append((number,))
+                orders.append(parsed)
             else:
-                self.view.reject(index, parsed)
+                self.view.reject(number, parsed)
                 self._instruments.count_intake(IntakeOutcome.INVALID)
 
     async def _insert(self, group: _Group) -> None:
@@ -153,7 +174,7 @@ class BulkInsert:
         self.view.accepted += accepted
         if accepted == len(results):
             return
-        for index, order, result in zip(group.indexes, orders, results, strict=True):
+        for index, order, result in zip(chain.from_iterable(group.indexes), orders, results, strict=True):
             if result is Insertion.REPLAYED:
                 self.view.duplicates += 1
             elif isinstance(result, Exception):

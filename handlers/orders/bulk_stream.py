@@ -13,7 +13,6 @@ from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from handlers.orders.buffer_budget import BufferBudget
 from handlers.orders.bulk_insert import BulkInsert
 from handlers.orders.bulk_view import BulkView
-from handlers.orders.time_slices import TimeSlices
 from handlers.requests.early_response import prepare_early_response
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.exchange import ACCEPTED, Exchange
@@ -22,19 +21,13 @@ from handlers.transport.connection_stream import lift_body_timeout, set_read_siz
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
-from models.parsing.lines import Lines
-from models.parsing.steps import Steps
+from models.parsing.lines import LineBlock, Lines
 
 STALL_TIMEOUT_S = 30.0
 """If the client sends nothing for this long, its connection is closed."""
-SPLIT_STEP_BYTES = 16 * 1024
-"""How many bytes of a chunk are split into lines in one step."""
 CHUNK_BYTES = 256 * 1024
 """The maximum size of a chunk of the body. The orders of a chunk share a commit, and a commit of a few hundred orders
 takes hardly longer than a small one. A larger chunk would delay other orders for longer."""
-MAX_LINES = 4_000
-"""The maximum number of lines in a group. A chunk contains fewer valid orders than this, but can have a line for each
-byte."""
 
 
 class _Phase(enum.Enum):
@@ -64,13 +57,11 @@ class BulkStreamExchange(Exchange):
         errors: ErrorResponder,
         bulk: BulkInsert,
         buffers: BufferBudget,
-        slices: TimeSlices,
     ) -> None:
         super().__init__(head, in_flight=in_flight, errors=errors)
         self._connection = cast(HTTP1Connection, head.connection)
         self._bulk = bulk
         self._buffers = buffers
-        self._slices = slices
         self._lines = Lines()
         self._phase = _Phase.READING
         self._has_whole_body = False
@@ -126,10 +117,8 @@ class BulkStreamExchange(Exchange):
     async def _receive(self, chunk: bytes) -> None:
         self._idle_since_s = None
         try:
-            lines = await self._slices.run(self._split(chunk))
-            # Calls `_add` even if there are no lines, because `_add` raises the error of an earlier group.
-            for begin in range(0, max(1, len(lines)), MAX_LINES):
-                await self._add(lines[begin : begin + MAX_LINES])
+            # Called even if no line ended, because `_add` raises the error of an earlier group.
+            await self._add(self._lines.add(chunk))
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._refuse(error)
             await self._wait_for_result()
@@ -158,13 +147,6 @@ class BulkStreamExchange(Exchange):
             prepare_early_response(self.head)
         super()._fail(error)
 
-    def _split(self, chunk: bytes) -> Steps[list[tuple[int, bytes]]]:
-        lines: list[tuple[int, bytes]] = []
-        for begin in range(0, len(chunk), SPLIT_STEP_BYTES):
-            lines += self._lines.add(chunk[begin : begin + SPLIT_STEP_BYTES])
-            yield
-        return lines
-
     async def _finish(self) -> BulkView:
         error: Exception | None = None
         try:
@@ -173,16 +155,16 @@ class BulkStreamExchange(Exchange):
             error = failure
         return await self._bulk.finish_or_raise_problem(error)
 
-    async def _add(self, lines: list[tuple[int, bytes]]) -> None:
-        if lines and self._in_flight.draining:
+    async def _add(self, block: LineBlock | None) -> None:
+        if block and self._in_flight.draining and block.lines():
             raise QueueClosedError
         # The limit on connections does not limit these lines: while they wait, a disconnect is not noticed. So a client
         # could disconnect, reconnect and send more lines.
-        size = sum(len(line) for _, line in lines)
+        size = len(block.text) if block else 0
         if not self._buffers.reserve(size):
             raise QueueFullError
         try:
-            await self._bulk.add(lines)
+            await self._bulk.add_lines(block)
         finally:
             self._buffers.release(size)
 

@@ -5,15 +5,22 @@ from collections.abc import Iterator, Sequence
 from models.errors import ERRORS_IN_TEXT, FieldError, InvalidOrderError, NotJsonError
 from models.parsing.array_reader import GROUP_BYTES, TOO_LONG
 from models.parsing.json_pointer import ROOT, pointer
+from models.parsing.lines import LineBlock
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_order_fast, parse_orders_fast
+from models.parsing.packed_orders import pack_lines
 from models.parsing.steps import Steps
 from models.parsing.validation import parse_with_all_errors
 from models.writes import NewOrder
 
+PART_BYTES = 16 * 1024
+"""About how many bytes of lines are parsed in one step."""
+
 _GROUP_ORDERS = 250
 
 ParsedOrder = NewOrder | NotJsonError | InvalidOrderError
+ParsedPart = tuple[Sequence[int], Sequence[ParsedOrder]]
+"""The positions of some orders in the request, and the result of `parse_orders` for each of them."""
 
 
 def parse_orders(texts: Sequence[bytes]) -> Iterator[Sequence[ParsedOrder] | None]:
@@ -23,12 +30,42 @@ def parse_orders(texts: Sequence[bytes]) -> Iterator[Sequence[ParsedOrder] | Non
     `ERRORS_IN_TEXT` errors.
     """
     for group in _groups(texts):
-        if orders := parse_orders_fast(group):
+        # A group of several orders is never longer than GROUP_BYTES.
+        if len(group[0]) <= MAX_ORDER_BYTES and (orders := parse_orders_fast(group)):
             yield orders
         else:
             yield None
             for text in group:
                 yield [(yield from _parse(text))]
+
+
+def parse_elements(elements: Sequence[tuple[int, NewOrder | bytes]]) -> Iterator[ParsedPart]:
+    """Parses orders whose position is given. Some of them are parsed already. Yields after each step."""
+    orders = [(number, each) for number, each in elements if isinstance(each, NewOrder)]
+    texts = [(number, each) for number, each in elements if not isinstance(each, NewOrder)]
+    yield [number for number, _ in orders], [order for _, order in orders]
+    yield from _parse_numbered(texts)
+
+
+def parse_lines(block: LineBlock) -> Iterator[ParsedPart]:
+    """Parses lines, which have their numbers as positions. Yields after each step. Blank lines have no result.
+
+    If all lines of a step are orders without metadata, the results of the step are PackedOrders.
+    """
+    for part in block.parts(PART_BYTES):
+        if packed := pack_lines(part.text):
+            yield range(part.first, part.end), packed
+        else:
+            yield (), ()
+            yield from _parse_numbered(part.lines())
+
+
+def _parse_numbered(texts: Sequence[tuple[int, bytes]]) -> Iterator[ParsedPart]:
+    begin = 0
+    for results in parse_orders([text for _, text in texts]):
+        end = begin + len(results or ())
+        yield [number for number, _ in texts[begin:end]], results or ()
+        begin = end
 
 
 def _groups(texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

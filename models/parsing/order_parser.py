@@ -88,6 +88,16 @@ def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
 
     None if the array contains anything else: the caller must then parse each element on its own.
     """
+    if found := parse_bodies_fast(array, max_orders=max_orders):
+        return [
+            NewOrder(order.order_id, order.user_id, order.item_ids, amount)
+            for order, amount in zip(*found, strict=True)
+        ]
+    return None
+
+
+def parse_bodies_fast(array: bytes, *, max_orders: int) -> tuple[list[OrderBody], list[int]] | None:
+    """Like `parse_array_fast`, but returns the bodies of the orders, and their amounts in ten-thousandths."""
     # If each order has exactly this number of quotes, the required keys are the only strings.
     count, rest = divmod(array.count(b'"'), _QUOTES_OF_REQUIRED)
     if rest or not 0 < count <= max_orders:
@@ -97,12 +107,7 @@ def parse_array_fast(array: bytes, *, max_orders: int) -> list[NewOrder] | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     amounts = _read_amounts_fast(orders)
-    if len(orders) != count or amounts is None:
-        return None
-    return [
-        NewOrder(order.order_id, order.user_id, order.item_ids, amount)
-        for order, amount in zip(orders, amounts, strict=True)
-    ]
+    return None if len(orders) != count or amounts is None else (orders, amounts)
 
 
 def parse_orders_fast(texts: Sequence[bytes]) -> list[NewOrder] | None:

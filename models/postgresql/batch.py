@@ -34,7 +34,7 @@ def apply_batch(
     """
     batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
-    outcomes = [*put_back, *(outcome for write in finishes for outcome in write.outcomes)]
+    outcomes = [*put_back, *(outcome for write in finishes for outcome in write.all_outcomes())]
     results_of_outcomes = finish(transaction, outcomes)
     batch.apply(Cancel, partial(cancel, transaction))
     batch.apply(Retry, partial(retry, transaction))

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from models.insertion import admit, claimed_orders, insert_results, with_rejected
+from models.claimed_run import claimed_orders
+from models.insertion import admit, insert_results, with_rejected
 from models.postgresql import statements
 from models.postgresql.transaction import Cursor, Transaction, one_row
 from models.wire import decode_numbers, encode_new_orders

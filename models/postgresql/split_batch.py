@@ -51,7 +51,7 @@ class SplitBatch:
         """A result for each write, in order. If all writes fail, raises the error of the first write."""
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
-        outcomes = [outcome for write in finishes for outcome in write.outcomes]
+        outcomes = [outcome for write in finishes for outcome in write.all_outcomes()]
         rejections = self._in_parts(
             outcomes, self._record, lambda outcome: f"the order with sequence {outcome.sequence}"
         )

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from models.batch import first_outcomes
+from models.claimed_run import FIRST_CLAIM, ClaimedRun
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Attempt, Order, Status
 from models.sqlite import statements
@@ -20,7 +21,7 @@ from models.wire import (
     encode_numbers,
     encode_outcomes,
 )
-from models.writes import ClaimedOrders, Outcome
+from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 
 # A constant, because to read a member of an enumeration takes longer than the rest of the loops that use it.
 _COMPLETED = Status.COMPLETED
@@ -120,11 +121,17 @@ def try_to_claim(transaction: Transaction, sequences: Sequence[int]) -> None:
         transaction.database.execute_sql(statements.CLAIM_LISTED, (numbers,))
 
 
-def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+def finish(transaction: Transaction, outcomes: Sequence[Outcome], completed_runs: Sequence[ClaimedRun] = ()) -> None:
     """Records how attempts ended. An outcome changes nothing if its attempt has already ended.
 
-    Ignores the outcomes of orders that are skipped because they are damaged.
+    Records `completed_runs` like the outcomes of `FinishAndClaim.all_outcomes`. Ignores the outcomes of orders that are
+    skipped because they are damaged.
     """
+    if completed_runs and (transaction.skipped or transaction.clock.has_steps):  # rare: needs the outcome of each order
+        outcomes = FinishAndClaim(outcomes, 0, completed=completed_runs).all_outcomes()
+        completed_runs = ()
+    for run in completed_runs:
+        _complete_run(transaction, run.sequences, FIRST_CLAIM, transaction.now_us)
     first = first_outcomes(outcomes)
     if transaction.skipped:
         first = [outcome for outcome in first if outcome.sequence not in transaction.skipped]
@@ -133,8 +140,7 @@ def finish(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
         runs = _runs_in(group)
         if len(runs) * MIN_RUN_LENGTH <= len(group):
             for first_sequence, last, number in runs:
-                sequences = range(first_sequence, last + 1)
-                _complete(transaction, _OF_RUN, sequences, now_us, first_sequence, last, number)
+                _complete_run(transaction, range(first_sequence, last + 1), number, now_us)
         else:
             _complete(transaction, _OF_LIST, [each.sequence for each in group], now_us, encode_outcomes(group))
     if len(completed) == len(first):
@@ -170,6 +176,10 @@ def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable
     ordered = sorted(items, key=lambda item: item.sequence)
     groups = groupby(ordered, lambda item: now_us + clock.step_at(item.sequence))
     return [(own_us, list(group)) for own_us, group in groups]
+
+
+def _complete_run(transaction: Transaction, sequences: range, claim_number: int, now_us: int) -> None:
+    _complete(transaction, _OF_RUN, sequences, now_us, sequences[0], sequences[-1], claim_number)
 
 
 def _complete(

@@ -24,8 +24,9 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
     """Makes the changes in the order that `Store.write` documents. Returns a result for each write."""
     batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
-    if outcomes := [outcome for write in finishes for outcome in write.outcomes]:
-        finish(transaction, outcomes)
+    if any(write.has_outcomes for write in finishes):
+        outcomes = [outcome for write in finishes for outcome in write.outcomes]
+        finish(transaction, outcomes, [run for write in finishes for run in write.completed])
     batch.apply(Cancel, partial(cancel, transaction))
     batch.apply(Retry, partial(retry, transaction))
     batch.apply(RetryOrders, partial(retry_selected, transaction))

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
-from models.insertion import admit, claimed_orders, insert_results, with_rejected
+from models.claimed_run import ClaimedRun, claimed_orders
+from models.insertion import admit, insert_results, with_rejected
 from models.listing import HIGHEST
-from models.order import Status
+from models.order import Order, Status
+from models.parsing.packed_orders import PackedOrders
 from models.sqlite import statements
 from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.transaction import Transaction
@@ -65,7 +67,11 @@ def _insert_all(
         results: list[InsertResult] = [Insertion.ACCEPTED] * inserted
         if not is_claim:
             return results, None
-        claimed = claimed_orders(orders, range(first, first + inserted), transaction.wall_us)
+        claimed: Sequence[Order] = (
+            ClaimedRun(orders, first, transaction.wall_us)
+            if isinstance(orders, PackedOrders)
+            else claimed_orders(orders, range(first, first + inserted), transaction.wall_us)
+        )
     else:
         stored = transaction.find([order.order_id for order in orders])
         new = {order_id: order for order_id, order in stored.items() if order.sequence >= first}
@@ -76,6 +82,8 @@ def _insert_all(
 
 def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:
     """The statement that stores these orders, and the orders as JSON. Omits fields that none of the orders has."""
+    if isinstance(orders, PackedOrders):
+        return statements.INSERT_PACKED, orders.packed
     if any(map(_trace_headers_of, orders)):
         return statements.INSERT_WITH_ALL_FIELDS, encode_new_orders(orders)
     if any(map(_metadata_of, orders)):

@@ -36,7 +36,7 @@ async def process(api: RunningApi, status: Status = Status.COMPLETED, error: str
 async def _finish_and_claim(
     api: RunningApi, outcomes: Sequence[Outcome], attempted: Sequence[Order], limit: int
 ) -> list[Order]:
-    return (await api.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders
+    return list((await api.orders.finish_and_claim(FinishAndClaim(outcomes, limit, attempted))).orders)
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """A database file with orders, which tests damage."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def is_damage(result: object) -> bool:
     return isinstance(result, StorageDamagedError)
 
 
-def ids(orders: list[Order]) -> list[int]:
+def ids(orders: Sequence[Order]) -> list[int]:
     return [order.order_id for order in orders]
 
 

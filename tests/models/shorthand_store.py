@@ -108,7 +108,7 @@ class ShorthandStore:
         return cast(list[ClaimedOrders], self.write([FinishAndClaim(outcomes, limit)]))[0]
 
     def claim(self, limit: int = 1_000) -> list[Order]:
-        return self.finish_and_claim([], limit).orders
+        return list(self.finish_and_claim([], limit).orders)
 
     def insert_and_claim(self, order: NewOrder) -> Order:
         """Claims the new order in the commit that stores it."""

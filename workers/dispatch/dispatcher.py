@@ -178,7 +178,7 @@ class Dispatcher:
         self._set_gate_alarm()
         free = self._free_slots()
         write = self._attempts.as_write(min(MAX_CLAIM, free), new_limit=_new_limit(free))
-        if not write.outcomes and not free:
+        if not write.has_outcomes and not free:
             return
         try:
             claimed = await self._submit(write)

@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 
+from models.claimed_run import ClaimedRun
 from models.order import Ending, Order, Status
 from models.writes import FinishAndClaim, Outcome
 from workers.dispatch.failure_log import FailureLog
@@ -42,21 +44,23 @@ class OpenAttempts:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, Order] = {}
+        self._running_runs: list[ClaimedRun] = []
         self._reported: deque[tuple[Sequence[Order], Outcome | None, float | None]] = deque()
         self._is_woken = False
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
+        self._completed: list[ClaimedRun] = []
         runner.open(self)
 
     @property
     def running(self) -> int:
         """How many attempts have neither ended nor been given up."""
-        return len(self._running)
+        return len(self._running) + sum(map(len, self._running_runs))
 
     @property
     def ended(self) -> int:
         """How many attempts have ended, but have no outcome in the store yet."""
-        return len(self._outcomes)
+        return len(self._outcomes) + sum(map(len, self._completed))
 
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
@@ -64,7 +68,11 @@ class OpenAttempts:
         Raises RuntimeError if no thread can be started. In this case, calls `put_back` for the orders whose attempts
         have not begun.
         """
-        self._running.update((order.sequence, order) for order in orders)
+        if isinstance(orders, ClaimedRun) and self._runner.takes_runs:
+            self._running_runs.append(orders)
+        else:
+            orders = list(orders)
+            self._running.update((order.sequence, order) for order in orders)
         try:
             self._runner.start(orders)
         except BaseException:
@@ -94,14 +102,15 @@ class OpenAttempts:
         Returns the number of attempts that can still be running, including attempts that have exceeded the time-out.
         """
         self.withdraw()
-        abandoned = list(self._running.values())
+        abandoned = [*self._running.values(), *chain.from_iterable(self._running_runs)]
         self._running.clear()
+        self._running_runs.clear()
         self.put_back(abandoned, Ending.STOPPED)
         return len(abandoned) + self._runner.overdue
 
     def as_write(self, limit: int, *, new_limit: int | None = None) -> FinishAndClaim:
         """The write that records all outcomes so far and claims orders up to these limits: see `FinishAndClaim`."""
-        return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy(), new_limit)
+        return FinishAndClaim(self._outcomes.copy(), limit, self._attempted.copy(), new_limit, self._completed.copy())
 
     def remove_recorded(self, write: FinishAndClaim) -> None:
         """Forgets the outcomes of a write that `as_write` returned.
@@ -110,6 +119,7 @@ class OpenAttempts:
         """
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
+        del self._completed[: len(write.completed)]
 
     # Reports, on any thread
 
@@ -149,6 +159,9 @@ class OpenAttempts:
         # Only those that are there now, so that busy threads can't keep the event loop here.
         for _ in range(len(self._reported)):
             orders, outcome, duration_s = self._reported.popleft()
+            if isinstance(orders, ClaimedRun):
+                self._collect_run(orders, duration_s)
+                continue
             # Without a call of `_is_running` for each order, because there can be thousands of them.
             running = [order for order in orders if self._running.get(order.sequence) is order]
             for order in running:
@@ -158,3 +171,10 @@ class OpenAttempts:
             if running and duration_s is not None:
                 self._observer.attempts_ended(duration_s, len(running))
         self._changed.set()
+
+    def _collect_run(self, run: ClaimedRun, duration_s: float | None) -> None:
+        if run in self._running_runs:
+            self._running_runs.remove(run)
+            self._completed.append(run)
+            if duration_s is not None:
+                self._observer.attempts_ended(duration_s, len(run))

@@ -43,6 +43,13 @@ class AttemptRunner(Protocol):
     def overdue(self) -> int:
         """How many attempts were given up after their time-out but are still running."""
 
+    @property
+    def takes_runs(self) -> bool:
+        """Whether `start` gets a ClaimedRun as it is. If so, the runner must report all its orders together, as it is.
+
+        If not, `start` gets lists of orders.
+        """
+
     def open(self, reports: AttemptReports) -> None:
         """Sets the object that receives results. Must be called once, before `start`."""
 

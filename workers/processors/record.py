@@ -13,6 +13,7 @@ class RecordRunner:
     # would become a backlog, which takes longer to process than orders that are claimed by the commit that stores them.
     capacity = 16_000
     in_time = 0
+    takes_runs = True
     overdue = 0
 
     def open(self, reports: AttemptReports) -> None:

@@ -51,7 +51,7 @@ class SplitBatch:
         """A result for each write, in order. If all writes fail, raises the error of the first write."""
         batch = self._batch
         finishes = batch.of_type(FinishAndClaim)
-        error = self._record([outcome for write in finishes for outcome in write.outcomes])
+        error = self._record([outcome for write in finishes for outcome in write.all_outcomes()])
         for kind in (Cancel, Retry):
             batch.set_results(kind, self._apply(batch.of_type(kind)))
         batch.set_results(RetryOrders, [self._retry_selected(write) for write in batch.of_type(RetryOrders)])
@@ -99,7 +99,7 @@ class SplitBatch:
         except StorageError as error:
             self._budget.note(error)
         claimed = self._claim_undamaged(write.limit)
-        if isinstance(claimed, StorageError) and write.outcomes:
+        if isinstance(claimed, StorageError) and write.has_outcomes:
             # Not an error, because the outcomes are recorded and must not be passed again. `next_due_us` is in the
             # past, so the caller claims again at once.
             return ClaimedOrders([], next_due_us=0)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, Instruments, IntakeOutcome
+from models.claimed_run import ClaimedRun
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
 from models.order import Order, Status
 from models.writes import (
@@ -122,6 +123,14 @@ def test_queue_wait_ends_with_the_first_attempt(instruments: Instruments, clock:
     together = [stored(order_id, clock, age_us=SECOND_US) for order_id in (3, 4)]
     count_batch(instruments, (FinishAndClaim([], 9), ClaimedOrders([waited, again, *together])))
     assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (3, 2 + 1 + 1)
+
+
+def test_the_orders_of_a_run_are_counted_like_other_orders(instruments: Instruments, clock: Clock) -> None:
+    run = ClaimedRun([new_order(1), new_order(2)], 1, clock.now_us - 3 * SECOND_US)
+    count_batch(instruments, (FinishAndClaim([], 9), ClaimedOrders(run)))
+    assert (count_of(instruments.queue_wait_s), instruments.queue_wait_s.sum) == (2, 6)
+    count_batch(instruments, (FinishAndClaim([], 9, completed=[run, run]), ClaimedOrders([])))
+    assert instruments.attempts[AttemptOutcome.COMPLETED] == 4
 
 
 def test_no_wait_is_negative_after_the_clock_is_set_back(instruments: Instruments, clock: Clock) -> None:

@@ -57,8 +57,8 @@ async def insert_stream(parts: Sequence[bytes]) -> BulkView:
     )
     lines = Lines()
     for part in parts:
-        await bulk.add(lines.add(part))
-    await bulk.add(lines.end())
+        await bulk.add_lines(lines.add(part))
+    await bulk.add_lines(lines.end())
     return await bulk.finish()
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from handlers.orders.bulk_stream import CHUNK_BYTES, MAX_LINES, STALL_TIMEOUT_S
+from handlers.orders.bulk_stream import CHUNK_BYTES, STALL_TIMEOUT_S
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
+from models.parsing.bulk import PART_BYTES
 from models.parsing.order_body import MAX_ORDER_BYTES
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (
@@ -334,7 +335,7 @@ async def test_draining_sends_a_silent_stream_its_response_with_the_counts(api: 
 
 @pytest.mark.gen_test
 async def test_a_chunk_of_many_lines_is_parsed_in_parts_and_numbered_continuously(api: RunningApi) -> None:
-    count = 3 * MAX_LINES
+    count = 2 * PART_BYTES  # in four parts
     answer = await api.request("POST", "/orders", b"1\n" * count + text(1), headers=NDJSON)
     assert answer.status == 202
     assert (answer.json["accepted"], answer.json["rejected_total"]) == (1, count)

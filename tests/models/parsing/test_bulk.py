@@ -5,7 +5,7 @@ from models.parsing.bulk import parse_orders
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.writes import NewOrder
 from tests.cases import cases
-from tests.models.parsing.parsed import parse_all
+from tests.models.parsing.parsed import parse_all, parse_block
 from tests.models.samples import order_text
 
 
@@ -14,6 +14,14 @@ def test_an_order_of_the_maximum_length_is_valid() -> None:
     [whole, longer] = parse_all([order_text() + b" " * padding, order_text() + b" " * (padding + 1)])
     assert isinstance(whole, NewOrder)
     assert isinstance(longer, InvalidOrderError)
+
+
+def test_an_order_with_too_many_spaces_in_it_is_too_long() -> None:
+    text = order_text(user_id=" " * (MAX_ORDER_BYTES - len(order_text())) + "1")
+    assert len(text) == MAX_ORDER_BYTES
+    for long, kind in ((text, NewOrder), (text.replace(b"{", b"{ "), InvalidOrderError)):
+        for results in (parse_all([long]), parse_block(long), parse_block(order_text() + b"\n" + long)):
+            assert isinstance(results[-1], kind)
 
 
 def test_each_text_becomes_an_order_or_an_error() -> None:

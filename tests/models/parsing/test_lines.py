@@ -23,7 +23,8 @@ PIECES = st.sampled_from([b"\n", b"\r\n", b"\n\n", b" ", b"\t", b"1", b"{}", b"\
 
 def lines_of(*parts: bytes) -> list[tuple[int, bytes]]:
     lines = Lines()
-    return [line for part in parts for line in lines.add(part)] + lines.end()
+    blocks = [*map(lines.add, parts), lines.end()]
+    return [line for block in blocks if block for line in block.lines()]
 
 
 @cases(
@@ -94,6 +95,8 @@ def test_a_line_that_is_too_long_is_one_invalid_order(line: bytes, step: int, be
 def test_only_the_beginning_of_an_endless_line_is_buffered() -> None:
     lines = Lines()
     for _ in range(100):
-        assert lines.add(b"x" * 65_536) == []
-    [(number, line)] = lines.end()
+        assert lines.add(b"x" * 65_536) is None
+    block = lines.end()
+    assert block
+    [(number, line)] = block.lines()
     assert (number, len(line)) == (0, LONG)

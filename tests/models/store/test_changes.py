@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from models.changes import OrderChange, changes_in
+from models.claimed_run import ClaimedRun
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Order, Status
 from models.store import Store
@@ -20,6 +21,7 @@ from models.writes import (
     RetrySelection,
     WriteResult,
 )
+from tests.models.packed import pack
 from tests.models.samples import new_order
 
 PENDING, PROCESSING = Status.PENDING, Status.PROCESSING
@@ -76,6 +78,18 @@ def test_the_new_orders_of_a_group_are_pending(batches: Batches) -> None:
 def test_an_order_claimed_in_the_commit_that_stored_it_was_never_pending(batches: Batches) -> None:
     changes = batches.write(FinishAndClaim((), 10), new_order(1, user_id=7))
     assert changes == [OrderChange(1, 7, PROCESSING, attempts=1)]
+
+
+def test_the_orders_of_a_completed_run_change_like_other_orders(batches: Batches) -> None:
+    run = ClaimedRun(pack(new_order(1), new_order(2, user_id=7)), 1, 5)
+    changes = changes_in([FinishAndClaim((), 10, completed=[run])], [ClaimedOrders([])])
+    assert changes == [OrderChange(1, 1, COMPLETED, attempts=1), OrderChange(2, 7, COMPLETED, attempts=1)]
+    assert changes_in([FinishAndClaim((), 10)], [ClaimedOrders(run)]) == [
+        OrderChange(1, 1, PROCESSING, attempts=1),
+        OrderChange(2, 7, PROCESSING, attempts=1),
+    ]
+    packed = NewOrders(pack(new_order(1), new_order(1), new_order(2)))
+    assert statuses(batches.write(packed, FinishAndClaim((), 10))) == [(1, PROCESSING), (2, PROCESSING)]
 
 
 def test_ended_orders_come_before_new_and_claimed_ones(batches: Batches) -> None:

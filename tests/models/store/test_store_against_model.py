@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from models.changes import changes_in
+from models.claimed_run import ClaimedRun
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.store import Store
@@ -38,6 +39,7 @@ from models.writes import (
 )
 from tests.examples import examples
 from tests.models.engines import Engine, check_first_sequences
+from tests.models.packed import pack
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.sqlite.engine import SqliteEngine
 
@@ -117,7 +119,7 @@ class Model:
         self.step_us = self._clock.ahead_us
         results: dict[int, object] = {}
         finishes = [write for write in batch if isinstance(write, FinishAndClaim)]
-        rejected = self.finish([outcome for write in finishes for outcome in write.outcomes])
+        rejected = self.finish([outcome for write in finishes for outcome in write.all_outcomes()])
         self._rejected = rejected if self._rejects else frozenset()
         for kind in (Cancel, Retry, RetryOrders, SetPaused, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
@@ -290,6 +292,8 @@ def _plain(result: object) -> object:
             return result.status
         case list():
             return [_plain(each) for each in result]
+        case ClaimedOrders():
+            return replace(result, orders=list(result.orders))
         case _:
             return result
 
@@ -311,6 +315,8 @@ OUTCOMES = st.lists(
     ),
     max_size=4,
 )
+RUNS = st.integers(-3, -1)
+"""Places in the list of all runs that have been claimed."""
 NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
 SELECTIONS = st.builds(
     RetrySelection,
@@ -323,12 +329,13 @@ WRITES = st.lists(
     st.one_of(
         NEW_ORDERS,
         st.builds(NewOrders, st.lists(NEW_ORDERS, min_size=1, max_size=4)),
+        st.builds(lambda orders: NewOrders(pack(*orders)), st.lists(NEW_ORDERS, min_size=1, max_size=4)),
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
         st.builds(RetryOrders, SELECTIONS, st.integers(1, 3)),
         st.builds(SetPaused, st.sampled_from([True, False, False])),
-        st.tuples(OUTCOMES, st.integers(0, 5)),
-        st.tuples(OUTCOMES, st.integers(0, 5)),
+        st.tuples(OUTCOMES, st.integers(0, 5), st.sets(RUNS, max_size=2)),
+        st.tuples(OUTCOMES, st.integers(0, 5), st.sets(RUNS, max_size=2)),
     ),
     max_size=6,
 )
@@ -337,7 +344,14 @@ WRITES = st.lists(
 def _with_orders(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> FinishAndClaim:
     """Adds the attempted orders to the write. Leaves out attempts that have already ended, even in this batch."""
     attempted = [running.pop((each.sequence, each.claim), None) for each in write.outcomes]
-    return FinishAndClaim(write.outcomes, write.limit, [order.as_stored() for order in attempted if order])
+    orders = [order.as_stored() for order in attempted if order]
+    return FinishAndClaim(write.outcomes, write.limit, orders, completed=write.completed)
+
+
+def _is_each_running(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> bool:
+    """Whether all attempts of the write are running, like those that a dispatcher finishes. Removes them."""
+    runs = [running.pop((sequence, 1), None) for run in write.completed for sequence in run.sequences]
+    return len(write.attempted) == len(write.outcomes) and None not in runs
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -348,6 +362,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._clock = Clock()
         self._store: Store = self._engine.open(self._clock, max_made_ready=MAX_MADE_READY)
         self._model = Model(self._clock, rejects=self._engine.rejects)
+        self._runs: list[ClaimedRun] = []
 
     def _new_engine(self, folder: Path) -> Engine:
         # Without syncs the test is faster, because each rule is a commit. The files are deleted at the end.
@@ -369,7 +384,8 @@ class StoreMachine(RuleBasedStateMachine):
     def _with_sequences(self, write: Any) -> AnyWrite:
         """The write that was drawn, with sequences instead of places of orders (1 is the first order)."""
         if isinstance(write, tuple):
-            return FinishAndClaim(self._outcomes(write[0]), write[1])
+            runs = [self._runs[place] for place in write[2] if -place <= len(self._runs)]
+            return FinishAndClaim(self._outcomes(write[0]), write[1], completed=runs)
         if isinstance(write, RetryOrders):
             after, last = write.selection.after, write.selection.last
             after = self._sequence(after) if after else 0
@@ -399,11 +415,13 @@ class StoreMachine(RuleBasedStateMachine):
         batch = [_with_orders(write, running) if isinstance(write, FinishAndClaim) else write for write in batch]
         last_sequence = self._engine.last_sequence()
         results = self._store.write(batch, max_pending=max_pending)
+        claims = [result.orders for result in results if isinstance(result, ClaimedOrders)]
+        self._runs += [orders for orders in claims if isinstance(orders, ClaimedRun)]
         assert [_plain(result) for result in results] == self._model.write(
             batch, max_pending, sequences=self._stored_sequences(), last_sequence=last_sequence
         )
-        # `changes_in` requires that all attempts are running, like those that a dispatcher finishes.
-        if all(len(write.attempted) == len(write.outcomes) for write in batch if isinstance(write, FinishAndClaim)):
+        # `changes_in` requires that all attempts are running.
+        if all(_is_each_running(write, running) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
             changed = {change.order_id: change.status for change in changes_in(batch, results)}
             assert changed.items() <= after.items()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from models.claimed_run import ClaimedRun
 from models.order import Ending, Order, Status
 from models.writes import Outcome
 from tests.models.samples import Clock, claimed_order, new_order
@@ -27,6 +28,7 @@ class ScriptedRunner:
 
     def __init__(self) -> None:
         self.overdue = 0
+        self.takes_runs = False
         self.waiting: list[Order] = []
         self.error: RuntimeError | None = None
 
@@ -194,6 +196,42 @@ async def test_orders_are_put_back_if_no_thread_can_be_started() -> None:
     with pytest.raises(RuntimeError, match="can't start new thread"):
         attempts.open.start([order])
     assert (attempts.open.running, attempts.outcomes) == (0, [Outcome(1, 1, Status.PENDING)])
+
+
+@pytest.mark.gen_test
+async def test_a_run_is_completed_as_a_whole_if_the_runner_takes_runs() -> None:
+    attempts = Attempts(0)
+    attempts.runner.takes_runs = True
+    runs = [ClaimedRun([new_order(first), new_order(first + 1)], first, 0) for first in (1, 3, 5)]
+    for run in runs:
+        attempts.open.start(run)
+    for run in runs[:2]:
+        attempts.runner.reports.completed(run, 0.5)
+        attempts.runner.reports.completed(run, 0.5)  # only the first result counts
+    await attempts.changed.wait()
+    assert (attempts.open.running, attempts.open.ended, attempts.observer.attempts) == (2, 4, [2, 2])
+    write = attempts.open.as_write(7)
+    assert (write.outcomes, write.completed) == ([], runs[:2])
+    assert write.all_outcomes() == completed(*runs[0], *runs[1])
+    attempts.open.remove_recorded(write)
+    assert (attempts.open.ended, attempts.open.as_write(0).has_outcomes) == (0, False)
+    attempts.runner.waiting.clear()
+    assert attempts.open.abandon() == 2
+    assert attempts.outcomes == [Outcome(order, 1, Status.PENDING, ending=Ending.STOPPED) for order in (5, 6)]
+    attempts.runner.reports.completed(runs[2], 0.5)
+    await next_loop_iteration()
+    assert (attempts.open.running, attempts.open.ended) == (0, 2)
+
+
+@pytest.mark.gen_test
+async def test_a_run_becomes_single_orders_if_the_runner_does_not_take_runs() -> None:
+    attempts = Attempts(0)
+    attempts.open.start(ClaimedRun([new_order(1), new_order(2)], 1, 0))
+    first, second = attempts.runner.waiting
+    attempts.complete_on_a_thread(second)
+    await attempts.changed.wait()
+    assert (attempts.open.running, attempts.outcomes) == (1, completed(second))
+    attempts.complete_on_a_thread(first)
 
 
 @pytest.mark.gen_test

@@ -35,6 +35,8 @@ class FunctionRunner:
     `timeout_s`, `queue_s` and `clock` are documented in `Attempts`.
     """
 
+    takes_runs = False
+
     def __init__(
         self,
         *,

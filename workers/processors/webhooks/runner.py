@@ -34,6 +34,7 @@ class WebhookRunner:
     """
 
     overdue = 0
+    takes_runs = False
     """Always 0, because an attempt that takes too long is aborted."""
 
     def __init__(

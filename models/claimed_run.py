@@ -1,0 +1,70 @@
+"""New orders that were claimed together, by the commit that stored them. Usable on any thread."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
+
+from models.order import Order, Status
+
+if TYPE_CHECKING:  # a cycle
+    from models.writes import NewOrder
+
+FIRST_CLAIM = 1
+"""The number of the first attempt at an order, as in `Order.claims` and `Order.attempts`."""
+# A constant, because to read a member of an enumeration takes longer than the rest of the loop that uses it.
+_PROCESSING = Status.PROCESSING
+
+
+class ClaimedRun(Sequence[Order]):
+    """New orders with consecutive `sequences` that were stored at `created_us` and claimed for their first attempts.
+
+    Makes an Order of each order only if somebody reads the orders.
+    """
+
+    def __init__(self, orders: "Sequence[NewOrder]", first: int, created_us: int) -> None:
+        self.sequences = range(first, first + len(orders))
+        self.created_us = created_us
+        self._new = orders
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self._orders)
+
+    @overload
+    def __getitem__(self, index: int) -> Order: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Order]: ...
+
+    def __getitem__(self, index: int | slice) -> Order | list[Order]:
+        return self._orders[index]
+
+    @cached_property
+    def _orders(self) -> list[Order]:
+        return claimed_orders(self._new, self.sequences, self.created_us)
+
+
+def claimed_orders(orders: "Iterable[NewOrder]", sequences: Iterable[int], created_us: int) -> list[Order]:
+    """The orders as they are stored by a commit that also claims them for their first attempts."""
+    # One expression, because a call for each order would take as much time again.
+    return [
+        Order(
+            sequence,
+            order.order_id,
+            order.user_id,
+            order.item_ids,
+            order.total_amount,
+            order.metadata,
+            _PROCESSING,
+            FIRST_CLAIM,
+            FIRST_CLAIM,
+            None,
+            created_us,
+            None,
+            None,
+            order.trace_headers,
+        )
+        for order, sequence in zip(orders, sequences, strict=True)
+    ]
