@@ -52,6 +52,9 @@ class Batcher(Generic[T, R]):
     runs at a time. A batch ends with the item that brings its total size to `max_batch`. At most `max_waiting` items
     wait, including the items of the running call. There is no timer: a single item that arrives while nothing runs is
     passed to `work` two iterations of the event loop later.
+
+    While a call runs, up to `max_sent` - 1 further batches are sent to `thread` as soon as they are full. So the thread
+    does not wait for the event loop between full batches.
     """
 
     def __init__(
@@ -61,17 +64,21 @@ class Batcher(Generic[T, R]):
         *,
         max_waiting: int,
         max_batch: int = 1_000,
+        max_sent: int = 1,
         hooks: BatchHooks | None = None,
     ) -> None:
         self._thread = thread
         self._work = work
         self._max_waiting = max_waiting
         self._max_batch = max_batch
+        self._max_sent = max_sent
         self._hooks = hooks
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting[T, R]] = deque()
+        self._waiting_size = 0
         self._counted = 0
-        self._is_idle = True
+        self._sent = 0
+        self._is_scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -100,15 +107,26 @@ class Batcher(Generic[T, R]):
             raise QueueFullError
         self._counted += counted
         (self._waiting.appendleft if first else self._waiting.append)((item, waiter, counted, size))
-        if self._is_idle:
-            self._is_idle = False
-            self._idle.clear()
-            self._loop.call_soon(self._send_when_quiet)
+        self._waiting_size += size
+        self._idle.clear()
+        self._schedule()
+
+    @property
+    def sent(self) -> int:
+        """The number of batches that have been sent to the thread, and whose results have not been delivered yet."""
+        return self._sent
 
     async def close(self) -> None:
         """Accepts no more items and returns when all results have been delivered. Can be called twice."""
         self._closed = True
         await self._idle.wait()
+
+    def _schedule(self) -> None:
+        """Sends the next batch soon, unless an earlier batch must end first."""
+        is_full = self._waiting_size >= self._max_batch
+        if not self._is_scheduled and (not self._sent or (is_full and self._sent < self._max_sent)):
+            self._is_scheduled = True
+            self._loop.call_soon(self._send_when_quiet)
 
     def _send_when_quiet(self, seen: int = 0, iterations: int = 0) -> None:
         """Sends the next batch after an iteration of the event loop without a new item, or after MAX_ITERATIONS.
@@ -129,15 +147,18 @@ class Batcher(Generic[T, R]):
         while self._waiting and left > 0:
             waiting = self._waiting.popleft()
             _, waiter, counted, size = waiting
+            self._waiting_size -= size
             if waiter.cancelled():
                 self._counted -= counted
             else:
                 batch.append(waiting)
                 left -= size
+        self._is_scheduled = False
         if batch:
+            self._sent += 1
             self._thread.put(self._run, batch)
-        else:
-            self._is_idle = True
+            self._schedule()
+        elif not self._sent:
             self._idle.set()
 
     def _run(self, batch: list[_Waiting[T, R]]) -> None:
@@ -153,6 +174,7 @@ class Batcher(Generic[T, R]):
             self._loop.call_soon_threadsafe(self._deliver, batch, items, results)
 
     def _deliver(self, batch: list[_Waiting[T, R]], items: Sequence[T], results: Sequence[R | BaseException]) -> None:
+        self._sent -= 1
         for (_, waiter, counted, _), result in zip(batch, results, strict=True):
             self._counted -= counted
             try:
@@ -165,7 +187,7 @@ class Batcher(Generic[T, R]):
             except Exception as error:  # noqa: BLE001 - the other waiters must still get their results
                 log_safely(_log, logging.ERROR, "a result could not be delivered", error=error)
         # The next batch is sent a little later, so that clients that have just received results can add requests to it.
-        self._loop.call_soon(self._send_when_quiet)
+        self._schedule()
         if self._hooks:
             self._call_hook(self._hooks.after_batch, items, results)
 

@@ -59,7 +59,7 @@ class Intake:
     @property
     def is_under_high_load(self) -> bool:
         """Whether groups of orders arrive faster than they are written."""
-        return self._open_groups > 1
+        return self._open_groups > 1 + self._writes.sent
 
     async def wait_for_low_load(self) -> None:
         """Returns at once if the load is not high.

@@ -276,6 +276,7 @@ class OrderService:
     def before_batch(self) -> None:
         if not self._intake.is_under_high_load:
             self._dispatcher.claim_with_next_commit()
+        self._dispatcher.batch_begins()
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._maintenance.note_write()

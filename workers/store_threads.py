@@ -19,6 +19,8 @@ from workers.observer import ServiceObserver
 
 MAX_BATCH = 2_000
 """The number of orders at which a batch of writes is full."""
+MAX_SENT = 2
+"""The number of batches of writes that the writer thread has at a time: a running one, and a full one that waits."""
 MAX_HISTORIES = 50
 """The maximum number of histories that one call reads. It takes about as long as a call that finds 1,000 orders."""
 MAX_WAITING = 10_000
@@ -41,7 +43,9 @@ class StoreThreads:
         self._writer = CallThread("writer")
         self._reader = CallThread("reader")
         self._lister = CallThread("lister")
-        self.writes = WriteBatcher(self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, hooks=hooks)
+        self.writes = WriteBatcher(
+            self._writer, self._write, max_waiting=max_intake, max_batch=MAX_BATCH, max_sent=MAX_SENT, hooks=hooks
+        )
         self._probes = {
             Work.WRITES: self._new_probes(self._writer, Work.WRITES),
             Work.READS: self._new_probes(self._reader, Work.READS),

@@ -17,6 +17,5 @@ def line_of(order: NewOrder) -> bytes:
 
 
 def pack(*orders: NewOrder) -> PackedOrders:
-    packed = pack_lines(b"\n".join(map(line_of, orders)))
-    assert packed
-    return packed
+    parts = [pack_lines(b"\n".join(map(line_of, orders[begin : begin + 100]))) for begin in range(0, len(orders), 100)]
+    return PackedOrders.join([part for part in parts if part])

@@ -13,6 +13,7 @@ import pytest
 
 from models.errors import QueueClosedError, QueueFullError
 from tests.process import DEADLINE_S
+from tests.workers.event_loop import next_loop_iteration
 from workers.batcher import Batcher
 from workers.call_thread import CallThread
 
@@ -88,12 +89,15 @@ async def batching(
     *,
     max_waiting: int = 100,
     max_batch: int = 100,
+    max_sent: int = 1,
     before_batch: Callable[[], object] = lambda: None,
     after_batch: Callable[[Sequence[object], Sequence[object]], object] = lambda items, results: None,
 ) -> AsyncIterator[tuple[Batcher[int, int], GatedWork]]:
     work = GatedWork()
     hooks = Hooks(before_batch, after_batch)
-    batcher = Batcher[int, int](threads, work, max_waiting=max_waiting, max_batch=max_batch, hooks=hooks)
+    batcher = Batcher[int, int](
+        threads, work, max_waiting=max_waiting, max_batch=max_batch, max_sent=max_sent, hooks=hooks
+    )
     try:
         yield batcher, work
     finally:
@@ -339,6 +343,56 @@ async def test_a_batch_ends_when_the_sizes_of_its_items_reach_max_batch(threads:
         assert await asyncio.gather(*futures) == list(range(2, 20, 2))
         # The last item of a batch can make the batch larger than max_batch.
         assert work.batches == [[1, 2], [3, 4], [5, 6, 7, 8], [9]]
+
+
+@pytest.mark.gen_test
+async def test_full_batches_are_sent_while_a_call_runs(threads: Threads) -> None:
+    async with batching(threads, max_batch=3, max_sent=3) as (batcher, work):
+        futures = [batcher.submit(1)]
+        await work.begun()
+        futures += [batcher.submit(item) for item in (2, 3)]
+        for _ in range(10):
+            await next_loop_iteration()
+        # The batch of 2 and 3 is not full.
+        assert (work.batches, batcher.sent) == ([[1]], 1)
+        futures.append(batcher.submit(4, first=True))
+        await work.begun()
+        futures += [batcher.submit(item, size=3) for item in (5, 6)]
+        await work.begun()
+        for _ in range(10):
+            await next_loop_iteration()
+        # The batch of 6 is full, but must wait.
+        assert (work.batches, batcher.sent) == ([[1], [4, 2, 3], [5]], 3)
+        work.release(4)
+        assert await asyncio.gather(*futures) == [2, 4, 6, 8, 10, 12]
+        assert (work.batches[3:], work.most_running) == ([[6]], 3)
+
+
+@pytest.mark.gen_test
+async def test_a_batch_that_is_not_full_waits_for_all_earlier_batches(threads: Threads) -> None:
+    added: list[asyncio.Future[int]] = []
+    async with batching(
+        threads,
+        max_batch=2,
+        max_sent=2,
+        before_batch=lambda: added.append(batcher.submit(9, first=True, even_if_full=True)),
+    ) as (batcher, work):
+        futures = [batcher.submit(1)]
+        await work.begun()
+        futures.append(batcher.submit(2, size=2))
+        await work.begun()
+        futures.append(batcher.submit(3))
+        work.release()
+        while batcher.sent > 1:
+            await next_loop_iteration()
+        for _ in range(10):
+            await next_loop_iteration()
+        assert work.batches == [[9, 1], [9, 2]]
+        work.release(2)
+        assert await asyncio.gather(*futures) == [2, 4, 6]
+        assert await asyncio.gather(*added) == [18] * 3
+        assert work.batches[2:] == [[9, 3]]
+        assert batcher.sent == 0
 
 
 @pytest.mark.gen_test

@@ -15,6 +15,8 @@ from workers.batcher import WriteBatcher
 from workers.call_thread import CallThread
 from workers.intake import GROUPS_BETWEEN_CLAIMS, MAX_GROUPS, Intake
 
+MAX_BATCH = 1_000
+
 
 class GatedStore:
     """Accepts each id once. Each write waits for `release`. `batches` has the ids of each batch; a group has a list."""
@@ -58,9 +60,11 @@ def _ids_of(write: AnyWrite) -> int | list[int]:
 class Opened:
     """An intake with its store."""
 
-    def __init__(self, thread: CallThread, *, max_waiting: int) -> None:
+    def __init__(self, thread: CallThread, *, max_waiting: int, max_sent: int) -> None:
         self.store = GatedStore()
-        self.writes = WriteBatcher(thread, self.store.write, max_waiting=max_waiting)
+        self.writes = WriteBatcher(
+            thread, self.store.write, max_waiting=max_waiting, max_batch=MAX_BATCH, max_sent=max_sent
+        )
         self.intake = Intake(writes=self.writes)
 
     def insert_many(self, *order_ids: int) -> "asyncio.Task[list[InsertResult]]":
@@ -74,9 +78,9 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(*, max_waiting: int = 100) -> AsyncIterator[Opened]:
+async def opened(*, max_waiting: int = 100, max_sent: int = 1) -> AsyncIterator[Opened]:
     with closing(CallThread("writer")) as thread:
-        opened = Opened(thread, max_waiting=max_waiting)
+        opened = Opened(thread, max_waiting=max_waiting, max_sent=max_sent)
         try:
             yield opened
         finally:
@@ -199,6 +203,22 @@ async def test_wait_for_low_load_returns_at_once_under_low_load() -> None:
         await on.intake.wait_for_low_load()
         on.store.release()
         await alone
+
+
+@pytest.mark.gen_test
+async def test_a_group_that_was_sent_ahead_is_no_high_load() -> None:
+    async with opened(max_sent=2) as on:
+        groups = [on.insert_many(1)]
+        await on.until_batches(1)
+        groups.append(on.insert_many(*range(10, 10 + MAX_BATCH)))
+        while on.writes.sent < 2:
+            await next_loop_iteration()
+        assert not on.intake.is_under_high_load
+        groups += [on.insert_many(each) for each in (2, 3)]
+        await next_loop_iteration()
+        assert on.intake.is_under_high_load
+        on.store.release(3)
+        await asyncio.gather(*groups)
 
 
 @pytest.mark.gen_test

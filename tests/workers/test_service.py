@@ -15,10 +15,11 @@ from models.order import Order, Status, Totals
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import Store, open_store
-from models.writes import AnyWrite, Insertion, WriteResult
+from models.writes import AnyWrite, Insertion, InsertResult, WriteResult
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.new_store import NewStore, open_new_store
+from tests.models.packed import pack
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.event_loop import next_loop_iteration
@@ -30,6 +31,7 @@ from workers.processors.processor import AttemptRunner
 from workers.processors.record import RecordRunner
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
+from workers.store_threads import MAX_BATCH
 
 
 class BlockingProcessor:
@@ -113,6 +115,29 @@ async def test_the_running_attempts_are_reported_each_second(new: NewStore, cloc
         await pass_a_second(loop_time, observer)
         await observer.until(lambda: observer.calls[-1] == (0, 0))
     assert observer.calls[0] == (0, 0)
+
+
+@pytest.mark.gen_test
+async def test_the_groups_of_a_stream_are_claimed_by_the_commits_that_store_them(new: NewStore, clock: Clock) -> None:
+    observer = RecordingObserver()
+    starts = range(1, 5 * MAX_BATCH, MAX_BATCH)
+    groups = [pack(*map(new_order, range(first, first + MAX_BATCH))) for first in starts]
+    async with opened(new.store, clock, observer=observer) as service:
+        await service.start()
+        stored: list[asyncio.Task[list[InsertResult]]] = []
+        for group in groups:
+            stored.append(asyncio.create_task(service.insert_many(group)))
+            for _ in range(10):  # until the group is sent to the store
+                await next_loop_iteration()
+            if len(stored) > 1:
+                await stored[-2]  # like a stream, which has at most two groups in memory
+        assert [await each for each in stored] == [[Insertion.ACCEPTED] * MAX_BATCH] * len(groups)
+        while (await service.totals()).completed < len(groups) * MAX_BATCH:
+            await next_loop_iteration()
+    ids = range(1, len(groups) * MAX_BATCH + 1)
+    for status in (Status.PROCESSING, Status.COMPLETED):
+        assert [change.order_id for change in observer.changes if change.status is status] == list(ids)
+    assert len(observer.changes) == 2 * len(ids)
 
 
 class BrokenObserver(RecordingObserver):

@@ -85,7 +85,8 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._is_waiting = False
         self._reserved = 0
-        self._write: asyncio.Future[ClaimedOrders] | None = None
+        self._queued_write: asyncio.Future[ClaimedOrders] | None = None
+        """The latest write, unless it is in a batch that was sent to the store."""
         self._changed = asyncio.Event()
         self._attempts = OpenAttempts(
             runner=runner,
@@ -113,12 +114,17 @@ class Dispatcher:
         """Adds a claim to the batch of writes that is about to be sent to the store.
 
         So new orders can be claimed in the commit that stores them. Does nothing if the runner can't take an order now,
-        if an earlier write of the dispatcher has not ended, or during the delay after a storage error.
+        if the batch already has a write of the dispatcher, or during the delay after a storage error.
         """
         free = self._free_slots()
-        if free and self._task and not self._is_waiting and (self._write is None or self._write.done()):
+        is_queued = self._queued_write is not None and not self._queued_write.done()
+        if free and self._task and not self._is_waiting and not is_queued:
             write = FinishAndClaim([], min(MAX_CLAIM, free), new_limit=_new_limit(free))
             self._submit(write).add_done_callback(partial(self._end_claim, write))
+
+    def batch_begins(self) -> None:
+        """Must be called when a batch of writes is sent to the store, with all writes of the dispatcher so far."""
+        self._queued_write = None
 
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
@@ -203,8 +209,8 @@ class Dispatcher:
         # Reserved until the claimed orders are started: a write that is submitted before that must not claim orders for
         # the same threads.
         self._reserved += write.most
-        self._write = asyncio.ensure_future(self._queue.finish_and_claim(write))
-        return self._write
+        self._queued_write = asyncio.ensure_future(self._queue.finish_and_claim(write))
+        return self._queued_write
 
     def _end_claim(self, write: FinishAndClaim, result: "asyncio.Future[ClaimedOrders]") -> None:
         self._reserved -= write.most

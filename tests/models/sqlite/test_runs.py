@@ -37,11 +37,6 @@ def complete(store: ShorthandStore, *runs: ClaimedRun, outcomes: tuple[Outcome, 
     assert store.write([FinishAndClaim(outcomes, 0, completed=runs)]) == [ClaimedOrders([])]
 
 
-def split(count: int) -> list[tuple[int, int]]:
-    """The first id and the number of orders of parts that one call of the parser packs."""
-    return [(first, min(100, count + 1 - first)) for first in range(1, count + 1, 100)]
-
-
 def test_a_run_has_the_orders_as_they_are_stored(store: ShorthandStore) -> None:
     store.insert_and_claim(new_order(9))
     run = claim_run(store, 1, 5)
@@ -52,7 +47,7 @@ def test_a_run_has_the_orders_as_they_are_stored(store: ShorthandStore) -> None:
 def test_completed_runs_are_recorded_like_single_outcomes(
     database: RetryingSqliteDatabase, store: ShorthandStore, clock: Clock
 ) -> None:
-    runs = [claim_run(store, first, count) for first, count in split(COUNT)]
+    runs = [claim_run(store, first, COUNT // 4) for first in range(1, COUNT, COUNT // 4)]
     check_blocks(connection_of(database))
     clock.now_us += 3 * SECOND_US
     complete(store, *runs)

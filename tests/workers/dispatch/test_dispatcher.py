@@ -819,6 +819,25 @@ async def test_claim_with_next_commit_claims_once_and_for_free_threads_only(
 
 
 @pytest.mark.gen_test
+async def test_claim_with_next_commit_claims_again_if_its_last_write_is_in_an_earlier_batch(
+    writer: Executor, pool: Executor
+) -> None:
+    store = MemoryStore(0)
+    async with dispatching(store, RecordRunner(), writer, pool) as dispatcher:
+        await store.until(lambda: len(store.limits) == 1)
+        await until_writes_are_delivered(writer)
+        go_on = threading.Event()
+        store.before_claim = go_on.wait
+        for _ in range(2):
+            dispatcher.claim_with_next_commit()
+            dispatcher.claim_with_next_commit()
+            dispatcher.batch_begins()
+        go_on.set()
+        await until_writes_are_delivered(writer)
+        assert len(store.limits) == 3
+
+
+@pytest.mark.gen_test
 async def test_a_failed_claim_with_next_commit_reserves_no_threads(writer: Executor, pool: ThreadPoolExecutor) -> None:
     store = MemoryStore(0)
     processor = GatedProcessor()
