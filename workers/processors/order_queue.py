@@ -31,8 +31,9 @@ WEIGHT_OF_LATEST = 0.1
 class OrderQueue:
     """Keeps orders, oldest first, until attempts at them begin.
 
-    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. Orders are
-    claimed in commits. If no orders waited here, a thread would wait for the next commit after each short attempt.
+    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. They wait
+    while all places are taken. Orders are claimed in commits. If no orders waited here, a place would be free from the
+    end of each attempt until the next commit.
     """
 
     def __init__(self, *, queue_s: float = QUEUE_S, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -61,7 +62,7 @@ class OrderQueue:
     def capacity(self) -> int:
         """How many orders can wait or be attempted at this moment, in total."""
         places = self._places()
-        return max(places, min(self._attempts_in(self._queue_s), MAX_ORDERS))
+        return max(places, min(places + self._attempts_in(self._queue_s), MAX_ORDERS))
 
     def put(self, orders: Sequence[Order]) -> None:
         """Adds the orders. Must be called on the event loop."""
