@@ -19,6 +19,10 @@ from models.totals_change import TotalsChange
 from models.wire import decode_orders, encode_numbers
 
 
+class RunChangedError(Exception):
+    """An attempt of a completed run had already ended. The transaction must be repeated with `trusts_runs` False."""
+
+
 class Transaction:
     """What the steps of a transaction share. `write_summaries` must be the last step.
 
@@ -27,7 +31,8 @@ class Transaction:
     `pending` is the number of Pending orders before the transaction; None if it is not known.
     Each claim begins by making at most `max_made_ready` due retries ready. The orders with the sequences in `skipped`
     are damaged, so they are neither claimed nor finished. `try_again_us` is the steady time at which one of these
-    orders is tried again; None if no order is skipped.
+    orders is tried again; None if no order is skipped. If `trusts_runs`, all attempts of completed runs are expected to
+    be running. So they need not be read before they are completed.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Transaction:
         max_made_ready: int,
         skipped: Set[int],
         try_again_us: int | None,
+        trusts_runs: bool,
     ) -> None:
         self.database = database
         self.clock = clock
@@ -53,6 +59,7 @@ class Transaction:
         self.max_made_ready = max_made_ready
         self.skipped = skipped
         self._try_again_us = try_again_us
+        self.trusts_runs = trusts_runs
         self.change = TotalsChange()
         """What the steps so far add to the totals. Each step adds its own changes."""
         self.blocks = BlockChanges()

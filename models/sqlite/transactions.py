@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from models.clock import Clock
@@ -13,7 +14,7 @@ from models.sqlite.damage.faults import storage_errors
 from models.sqlite.damage.skipped import SkippedOrders
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.files.open_files import WalDamagedError
-from models.sqlite.transaction import Transaction
+from models.sqlite.transaction import RunChangedError, Transaction
 
 R = TypeVar("R")
 
@@ -58,7 +59,7 @@ class Transactions:
         A new order is not stored if it would make more than `max_pending` orders Pending. None means no limit.
         """
 
-        def run_once() -> tuple[R, Transaction]:
+        def run_once(*, trusts_runs: bool) -> tuple[R, Transaction]:
             self._record_step()
             transaction = Transaction(
                 self.database,
@@ -69,6 +70,7 @@ class Transactions:
                 max_made_ready=self._max_made_ready,
                 skipped=self.skipped.sequences,
                 try_again_us=self.skipped.next_us,
+                trusts_runs=trusts_runs,
             )
             if self.database.was_checkpointed:
                 self._inserted_at_checkpoint = self.inserted
@@ -81,7 +83,10 @@ class Transactions:
             return result, transaction
 
         with self._errors():
-            result, transaction = self.database.run(run_once)
+            try:
+                result, transaction = self.database.run(partial(run_once, trusts_runs=True))
+            except RunChangedError:
+                result, transaction = self.database.run(partial(run_once, trusts_runs=False))
         self._is_new = False
         self._note_step()
         self.inserted += transaction.inserted
