@@ -12,8 +12,8 @@ class RecordRunner:
     # Enough for the next group of a stream while the outcomes of two groups wait for a commit. Otherwise this group
     # would become a backlog, which takes longer to process than orders that are claimed by the commit that stores them.
     capacity = 16_000
-    in_time = 0
     takes_runs = True
+    in_time = 0
     overdue = 0
 
     def open(self, reports: AttemptReports) -> None:

@@ -33,8 +33,8 @@ class WebhookRunner:
     An attempt is aborted after `attempt_timeout_s` seconds, or earlier if the time-out of `settings` is shorter.
     """
 
-    overdue = 0
     takes_runs = False
+    overdue = 0
     """Always 0, because an attempt that takes too long is aborted."""
 
     def __init__(
