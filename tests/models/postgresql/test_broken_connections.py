@@ -31,6 +31,7 @@ from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import name_of, temporary_database
 from tests.postgresql.proxy import Ending, Proxy, Side
 from tests.postgresql.server import need_postgresql, shared_server
+from tests.process import wait_until
 
 pytestmark = pytest.mark.postgresql
 
@@ -202,8 +203,18 @@ def test_a_batch_fails_in_time_if_nothing_is_forwarded(proxy: Proxy, expected: E
             assert not trial.store.is_up(Work.WRITES)
         # A connection that is being opened has three seconds.
         assert time.monotonic() - began_s < 30
+        # Calls fail at once for a moment after a try that took long.
+        wait_until(lambda: probe_succeeds(trial.store))
         assert plain_results(trial.store.write(trial.batch)) == expected.results
         assert trial.contents() == expected.after
+
+
+def probe_succeeds(store: ShorthandStore) -> bool:
+    try:
+        store.probe(Work.WRITES)
+    except StorageError:
+        return False
+    return True
 
 
 def opens(proxy: Proxy, name: str, side: Side, number: int) -> bool:
