@@ -2,49 +2,19 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 import pytest
-from msgspec.structs import replace
 
-from models.changes import OrderChange, changes_in
-from models.database_address import PostgresqlUrl
-from models.errors import BacklogFullError, StorageBusyError
-from models.order import Attempt, Ending, Status
-from models.postgresql.connection.database import RetryingPostgresqlDatabase
-from models.postgresql.store import PostgresqlStore
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrder, Outcome, SetPaused
+from models.errors import BacklogFullError
+from models.order import Status
+from models.writes import Cancel, Insertion, NewOrder, Outcome, SetPaused
 from tests.models.postgresql.engine import PostgresqlEngine
+from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed, two_servers
 from tests.models.samples import SECOND_US, Clock, new_order
-from tests.models.shorthand_store import ShorthandStore
-from tests.postgresql.databases import connect, execute
 
 pytestmark = pytest.mark.postgresql
 
-LEASE_S = 5
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
-
-
-class Server(ShorthandStore):
-    """The store of one server, with clocks that only the test moves. It does not retry errors."""
-
-    def __init__(self, engine: PostgresqlEngine, clock: Clock, *, database_clock: Clock) -> None:
-        self.monotonic_s = 0.0
-        self.database = RetryingPostgresqlDatabase(PostgresqlUrl(engine.url), deadline_s=0)
-        store = PostgresqlStore(
-            self.database,
-            clock=clock,
-            monotonic=lambda: self.monotonic_s,
-            lease_s=LEASE_S,
-            read_database_us=database_clock,
-        )
-        super().__init__(store)
-
-    def live(self, duration_s: int) -> None:
-        """Tends the store each second, as the order service does."""
-        for _ in range(duration_s):
-            self.monotonic_s += 1
-            self.tend()
 
 
 @pytest.fixture
@@ -54,25 +24,8 @@ def engine() -> PostgresqlEngine:
 
 @pytest.fixture
 def servers(engine: PostgresqlEngine, clock: Clock) -> Iterator[tuple[Server, Server]]:
-    """Two servers that have started, and that have no orders."""
-    first, second = (Server(engine, clock, database_clock=clock) for _ in range(2))
-    with ExitStack() as cleanup:
-        for server in (first, second):
-            server.connect()
-            cleanup.callback(server.database.close)
-            server.recover()
-        yield first, second
-
-
-def check(engine: PostgresqlEngine, store: ShorthandStore) -> None:
-    """The totals equal a recount, and the tables agree."""
-    totals = store.totals()
-    assert totals == replace(engine.recount(), oldest_pending_us=totals.oldest_pending_us)
-    engine.check()
-
-
-def completed(attempt: Attempt) -> Outcome:
-    return Outcome(attempt.sequence, attempt.claim, Status.COMPLETED)
+    with two_servers(engine, clock) as servers:
+        yield servers
 
 
 # Work is shared
@@ -233,71 +186,6 @@ def test_a_server_whose_orders_were_taken_over_writes_its_batch_as_a_new_server(
     assert first.find_one(1).status is Status.CANCELLED
     assert first.find_one(1).claims == order.claims
     check(engine, first)
-
-
-@pytest.mark.parametrize("taken_over_as", [Status.PENDING, Status.FAILED])
-def test_outcomes_of_a_server_whose_orders_were_taken_over_change_no_status(
-    engine: PostgresqlEngine, servers: tuple[Server, Server], taken_over_as: Status
-) -> None:
-    first, second = servers
-    second.recover(lambda attempt: Outcome(attempt.sequence, attempt.claim, taken_over_as, "killed", due_us=0))
-    first.insert(*map(new_order, range(1, 6)))
-    lost = first.claim(4)
-    second.live(LEASE_S)
-    engine.expire_leases()
-    second.live(1)
-    [own] = first.claim(10)[-1:]
-    late = [
-        Outcome(lost[0].sequence, 1, Status.COMPLETED),
-        Outcome(lost[1].sequence, 1, Status.FAILED, "no", ending=Ending.REJECTED),
-        Outcome(lost[2].sequence, 1, Status.PENDING, "down", due_us=5, ending=Ending.FAILED),
-        Outcome(lost[3].sequence, 1, Status.PENDING),
-    ]
-    write = FinishAndClaim([*late, completed(own.attempt)], 0, [*lost, own])
-    results = first.write([write])
-    assert results == [ClaimedOrders([], rejected=frozenset((order.sequence, 1) for order in lost))]
-    assert changes_in([write], results) == [OrderChange(own.order_id, own.user_id, Status.COMPLETED, own.attempts)]
-    check(engine, first)
-
-
-def test_outcomes_that_are_sent_again_because_a_commit_was_not_known_are_not_rejected(
-    servers: tuple[Server, Server],
-) -> None:
-    first, _ = servers
-    first.insert(*map(new_order, range(1, 4)))
-    orders = first.claim()
-    done, failed, retried = orders
-    outcomes = [
-        completed(done.attempt),
-        Outcome(failed.sequence, 1, Status.FAILED, "no\0", ending=Ending.REJECTED),
-        Outcome(retried.sequence, 1, Status.PENDING, "down", due_us=5, ending=Ending.FAILED),
-    ]
-    write = FinishAndClaim(outcomes, 0, orders)
-    changes = [changes_in([write], first.write([write])) for _ in range(2)]
-    assert [change.status for change in changes[0]] == [Status.COMPLETED, Status.FAILED, Status.PENDING]
-    assert changes[1] == changes[0]
-
-
-def test_a_server_whose_row_stays_locked_goes_on_as_a_new_server(
-    engine: PostgresqlEngine, servers: tuple[Server, Server]
-) -> None:
-    first, second = servers
-    first.insert(new_order(1))
-    [order] = first.claim()
-    with connect(engine.url) as other, other.transaction():
-        execute(other, "SELECT 1 FROM nodes FOR UPDATE")
-        with pytest.raises(StorageBusyError):
-            first.insert(new_order(2))
-        assert first.insert(new_order(2)) == [ACCEPTED]
-        assert [each.order_id for each in first.claim()] == [2]
-    assert first.write([FinishAndClaim([completed(order.attempt)], 0, [order])]) == [
-        ClaimedOrders([], rejected=frozenset({(order.sequence, 1)}))
-    ]
-    second.live(LEASE_S)
-    engine.expire_leases()
-    second.live(1)
-    assert second.find_one(1).status is Status.PENDING
-    check(engine, second)
 
 
 def test_many_attempts_of_a_server_that_died_are_taken_over(
