@@ -9,6 +9,7 @@ import pytest
 from models.order import Status
 from models.sqlite.store import SqliteStore
 from models.writes import NewOrder
+from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order
 from tests.workers.recording_observer import RecordingObserver
@@ -40,13 +41,16 @@ def new_service(store: SharedStore, clock: Clock) -> OrderService:
 
 
 @pytest.mark.gen_test
-async def test_an_order_that_another_server_made_ready_is_processed(tmp_path: Path, clock: Clock) -> None:
+async def test_an_order_that_another_server_made_ready_is_processed(
+    tmp_path: Path, clock: Clock, loop_time: LoopTime
+) -> None:
     store = SharedStore(tmp_path / "orders.db", clock)
     store.theirs = new_order(1)
     service = new_service(store, clock)
     await service.open()
     await service.start()
     async with asyncio.timeout(10):
+        await loop_time.advance(1.1)
         # `find_when_ended` waits only for orders that exist.
         while (order := await service.find_when_ended(1, 1)) is None:
             pass

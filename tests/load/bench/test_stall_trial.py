@@ -1,6 +1,5 @@
 """Tests the bodies that a server takes longest to parse, and its responses to them. The waits are not tested."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
@@ -45,7 +44,7 @@ def test_a_worst_body_is_within_the_limits_of_the_server(bodies: Bodies, name: s
 
 def test_the_good_orders_have_new_ids_and_are_sent_again_as_duplicates(bodies: Bodies) -> None:
     first, second = (
-        [each["order_id"] for each in json.loads(bodies[name].body)] for name in ("many commas", "good items")
+        [each["order_id"] for each in msgspec.json.decode(bodies[name].body)] for name in ("many commas", "good items")
     )
     assert sorted(first + second) == list(range(1, 2 * ORDERS + 1))
     assert bodies["duplicates"].body == bodies["good items"].body

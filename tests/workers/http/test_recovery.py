@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from tests.examples import examples
 from tests.process import DEADLINE_S, wait_until
 from tests.workers.http_client import SHORT_BACKOFF, HttpClient, SentRequest
 from tests.workers.scripted_receiver import Receiver, answer, hold
@@ -68,7 +69,7 @@ def test_an_error_fails_the_requests_in_progress_and_later_requests_are_sent(
 
 def test_every_request_gets_one_result_if_errors_are_frequent(receiver: Receiver) -> None:
     clock = FaultyClock()
-    requests = 2_000
+    requests = examples(2_000)
     with HttpClient(receiver.url, connections=16, clock=clock) as client:
         client.begin(*[b"x"] * requests)
         results = []
