@@ -506,6 +506,8 @@ def test_a_pause_of_webhooks_is_shown_and_can_be_ended(browser: Browser, tmp_pat
             expect_live(page)
             banner = page.locator("#deliveries-paused")
             post_all(server, [1])
+            # Order 2 must not be sent before the pause: then no order would be left that can end it.
+            expect(banner).to_be_visible()
             expect(banner).to_contain_text("Webhooks are paused")
             post_all(server, [2])
             banner.get_by_role("button", name="Send one now").click()
