@@ -186,22 +186,18 @@ class Dispatcher:
         write = self._attempts.as_write(min(MAX_CLAIM, free), new_limit=_new_limit(free))
         if not write.has_outcomes and not free:
             return
-        # Results that arrive during the write can only be recorded after it, so they need not wake the event loop.
-        self._attempts.hold()
         try:
             claimed = await self._submit(write)
-            # Removed only after the write, because the next write must record the same outcomes if this one fails.
-            self._attempts.remove_recorded(write)
         finally:
             self._reserved -= write.most
-            self._attempts.release()
+        # Removed only after the write, because the next write must record the same outcomes if this one fails.
+        self._attempts.remove_recorded(write)
         self._begin(claimed, write.limit)
 
     def _free_slots(self) -> int:
         """How many further orders the runner can take now."""
         if self._stopping:
             return 0
-        self._attempts.collect()
         max_open = self._gate.max_open()
         capacity = self._runner.capacity
         if max_open is not None:

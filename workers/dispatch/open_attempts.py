@@ -47,7 +47,6 @@ class OpenAttempts:
         self._running_runs: list[ClaimedRun] = []
         self._reported: deque[tuple[Sequence[Order], Outcome | None, float | None]] = deque()
         self._is_woken = False
-        self._is_held = False
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
         self._completed: list[ClaimedRun] = []
@@ -102,7 +101,6 @@ class OpenAttempts:
 
         Returns the number of attempts that can still be running, including attempts that have exceeded the time-out.
         """
-        self.collect()
         self.withdraw()
         abandoned = [*self._running.values(), *chain.from_iterable(self._running_runs)]
         self._running.clear()
@@ -122,34 +120,6 @@ class OpenAttempts:
         del self._outcomes[: len(write.outcomes)]
         del self._attempted[: len(write.outcomes)]
         del self._completed[: len(write.completed)]
-
-    def hold(self) -> None:
-        """From now on, results do not wake the event loop. Must be called when a write begins: see `release`."""
-        self._is_held = True
-
-    def release(self) -> None:
-        """Ends the effect of `hold`, and wakes the dispatcher if there are results. Must be called after the write."""
-        self._is_held = False
-        if self._reported or self.ended:
-            self.collect()
-            self._changed.set()
-
-    def collect(self) -> None:
-        """Turns all reported results into outcomes."""
-        # Only those that are there now, so that busy threads can't keep the event loop here.
-        for _ in range(len(self._reported)):
-            orders, outcome, duration_s = self._reported.popleft()
-            if isinstance(orders, ClaimedRun):
-                self._collect_run(orders, duration_s)
-                continue
-            # Without a call of `_is_running` for each order, because there can be thousands of them.
-            running = [order for order in orders if self._running.get(order.sequence) is order]
-            for order in running:
-                del self._running[order.sequence]
-            self._outcomes += [outcome or Outcome(order.sequence, order.claims, _COMPLETED) for order in running]
-            self._attempted += running
-            if running and duration_s is not None:
-                self._observer.attempts_ended(duration_s, len(running))
 
     # Reports, on any thread
 
@@ -172,23 +142,35 @@ class OpenAttempts:
             return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _report(self, orders: Sequence[Order], outcome: Outcome | None, duration_s: float | None) -> None:
-        # First the result, then the flags: `_wake` and `release` reset their flag before they read the results, so they
-        # miss none.
+        # First the result, then the flag: `_collect` resets the flag before it reads the results, so it misses none.
         self._reported.append((orders, outcome, duration_s))
-        if not self._is_woken and not self._is_held:
+        if not self._is_woken:
             self._is_woken = True
             with contextlib.suppress(RuntimeError):  # the event loop is closed: the attempt has been abandoned
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._is_woken = False
-        if not self._is_held:
-            self.collect()
-            self._changed.set()
+                self._loop.call_soon_threadsafe(self._collect)
 
     def _is_running(self, order: Order) -> bool:
         """Whether the attempt at this claimed order is running and its result is not known yet."""
         return self._running.get(order.sequence) is order
+
+    def _collect(self) -> None:
+        """Turns all reported results into outcomes."""
+        self._is_woken = False
+        # Only those that are there now, so that busy threads can't keep the event loop here.
+        for _ in range(len(self._reported)):
+            orders, outcome, duration_s = self._reported.popleft()
+            if isinstance(orders, ClaimedRun):
+                self._collect_run(orders, duration_s)
+                continue
+            # Without a call of `_is_running` for each order, because there can be thousands of them.
+            running = [order for order in orders if self._running.get(order.sequence) is order]
+            for order in running:
+                del self._running[order.sequence]
+            self._outcomes += [outcome or Outcome(order.sequence, order.claims, _COMPLETED) for order in running]
+            self._attempted += running
+            if running and duration_s is not None:
+                self._observer.attempts_ended(duration_s, len(running))
+        self._changed.set()
 
     def _collect_run(self, run: ClaimedRun, duration_s: float | None) -> None:
         if run in self._running_runs:

@@ -119,43 +119,6 @@ async def test_results_that_are_reported_after_a_wake_up_wake_the_event_loop_aga
 
 
 @pytest.mark.gen_test
-async def test_results_during_a_write_wake_the_event_loop_only_after_it() -> None:
-    attempts = Attempts(3)
-    attempts.complete_on_a_thread(attempts.orders[0])  # wakes the event loop, which runs only after the write has begun
-    attempts.open.hold()
-    for order in attempts.orders[1:]:
-        attempts.complete_on_a_thread(order)
-    await next_loop_iteration()
-    assert (attempts.open.running, attempts.changed.times) == (3, 0)
-    attempts.open.release()
-    assert (attempts.open.running, attempts.changed.times) == (0, 1)
-    assert attempts.outcomes == completed(*attempts.orders)
-    await next_loop_iteration()
-    assert attempts.changed.times == 1
-
-
-@pytest.mark.gen_test
-async def test_a_write_without_new_results_does_not_wake_the_dispatcher() -> None:
-    attempts = Attempts(1)
-    attempts.open.hold()
-    attempts.open.release()
-    assert attempts.changed.times == 0
-    attempts.complete_on_a_thread(attempts.orders[0])
-    await attempts.changed.wait()
-    assert attempts.outcomes == completed(*attempts.orders)
-
-
-@pytest.mark.gen_test
-async def test_a_result_during_the_last_write_counts_although_the_server_stops() -> None:
-    attempts = Attempts(2)
-    attempts.runner.waiting.clear()
-    attempts.open.hold()
-    attempts.complete_on_a_thread(attempts.orders[0])
-    assert attempts.open.abandon() == 1
-    assert attempts.outcomes == [*completed(attempts.orders[0]), Outcome(2, 1, Status.PENDING, ending=Ending.STOPPED)]
-
-
-@pytest.mark.gen_test
 async def test_several_orders_can_be_reported_at_once() -> None:
     attempts = Attempts(3)
     attempts.runner.reports.completed(attempts.orders, 0.5)
