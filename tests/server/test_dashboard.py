@@ -481,6 +481,7 @@ def test_processing_is_paused_and_resumed(browser: Browser, server: ServerProces
         assert server.get("/metrics").body["paused"] is False
         pause.click()
         question.get_by_role("button", name="Pause processing").click()
+        expect(banner).to_be_visible()
         expect(banner).to_contain_text("Processing is paused")
         expect(pause).to_be_hidden()
         expect(resume).to_be_focused()
@@ -676,6 +677,7 @@ def test_a_full_disk_is_shown_until_there_is_space(browser: Browser, server: Ser
         expect(alarm).to_be_hidden()
         with full_disk(server, has_room=False):
             assert server.post(order(2)).status == 503
+            expect(alarm).to_be_visible()
             expect(alarm).to_contain_text("Orders can't be stored")
         # The alarm disappears without another order.
         expect(alarm).to_be_hidden()
