@@ -47,6 +47,7 @@ HEADER = (
 `late p99` is the p99 of this program's delays in sending, `disk p99` the p99 of `measure_syncs`, both in milliseconds.
 """
 FILLING_ARRAYS = 60  # Each has 1,000 orders, and each order has at least two events: over 100,000 events in total.
+MOST_WAITING = 2_000  # While more orders than this wait to be processed, no further array is sent.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
 
 
@@ -208,8 +209,10 @@ class SoakLoad:
                 with closing(Backlog(self.address, clock_ns=self.clock_ns)) as backlog:
                     for _ in range(FILLING_ARRAYS):
                         await self._send_array()
+                        await self._read_metrics(backlog)
                         # Sessions that wait for an order would wait too long behind all of these orders.
-                        await backlog.wait(before=0)
+                        if backlog.left > MOST_WAITING:
+                            await backlog.wait(before=0)
                     await self._read_metrics(backlog)
                     begun_ns = self.clock_ns()
                     orders = group.create_task(self._send_orders(begun_ns))
