@@ -68,6 +68,9 @@ class Command(ABC):
 
     def execute(self) -> int:
         """Run the command, write its outputs, and return the exit status. Errors are one line on stderr."""
+        # `sys.stdout` is None if standard output was closed when the process started.
+        if sys.stdout is None:
+            return self._fail("the result can't be printed: standard output is closed", ExitStatus.FAILED)
         try:
             status: int = self.run()
         except CommandError as error:

@@ -1,4 +1,4 @@
-"""Starts and ends every command: sets up signals, and exits. Runs on the main thread.
+"""Starts and ends every command: sets up standard streams and signals, and exits. Runs on the main thread.
 
 Imports only modules that load quickly. While the command itself is imported, Ctrl-C ends the process without output.
 """
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from load.cli.errors import ExitStatus
 
+STDERR = 2
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals with the effect of Ctrl-C: the command stops the processes that it started, prints its results and ends."""
 
@@ -26,6 +27,7 @@ def run_program(module: str) -> NoReturn:
     number after another signal, and 141 if the reader of the output has closed the pipe.
     """
     leave_when_interrupted(ExitStatus.INTERRUPTED)
+    fill_standard_streams()
     received: list[int] = []
     try:
         main = import_module(module).main
@@ -56,6 +58,16 @@ def leave_when_interrupted(status: int) -> None:
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)
+
+
+def fill_standard_streams() -> None:
+    """Open /dev/null in place of closed standard streams. Otherwise, a socket could get a standard descriptor."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        # Stays open until the process ends.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def handle_end_signals(received: list[int]) -> None:

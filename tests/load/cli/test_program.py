@@ -1,4 +1,4 @@
-"""Tests what signals and broken pipes do to the commands of `load/`."""
+"""Tests what signals, broken pipes and closed standard streams do to the commands of `load/`."""
 
 import os
 import signal
@@ -110,6 +110,33 @@ def servers_in(folder: Path) -> list[int]:
         if os.fsencode(folder) in line and b"server.py" in line:
             found.append(int(path.parent.name))
     return found
+
+
+def _run(shop: Shop, redirection: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "load", "--url", shop.url, "--orders", "5", *flags]
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("redirection", [">&-", "<&- >&-"])
+def test_a_closed_standard_output_is_an_error_before_any_order_is_sent(redirection: str, shop: Shop) -> None:
+    run = _run(shop, redirection)
+    assert (run.returncode, shop.ids) == (1, [])
+    assert run.stderr == "python -m load: the result can't be printed: standard output is closed\n"
+
+
+def test_a_closed_standard_error_does_not_stop_a_run(shop: Shop, tmp_path: Path) -> None:
+    run = _run(shop, "<&- 2>&-", "--json", str(tmp_path / "result.json"))
+    assert (run.returncode, len(shop.ids)) == (0, 5)
+    assert "Read back 5 of 5" in run.stdout
+    assert (tmp_path / "result.json").stat().st_size > 0
+    assert _run(shop, ">&- 2>&-").returncode == 1
 
 
 @pytest.mark.parametrize("while_importing", ["tornado.iostream", "msgspec", "rich.console"])
