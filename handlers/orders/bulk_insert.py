@@ -125,16 +125,12 @@ class BulkInsert:
                 indexes.append(numbers)
                 packed.append(results)
             elif results:
-                while packed:  # not all orders of the group can be packed
-                    orders += packed.pop(0)
-                    yield
+                yield from _unpack(packed, orders)  # not all orders of the group can be packed
                 self._add_results(indexes, orders, numbers, results)
             yield
         if packed and not orders:
             return _Group(indexes, PackedOrders.join(packed))
-        while packed:
-            orders += packed.pop(0)
-            yield
+        yield from _unpack(packed, orders)
         return _Group(indexes, orders)
 
     def _add_results(
@@ -179,6 +175,14 @@ class BulkInsert:
                 self.view.duplicates += 1
             elif isinstance(result, Exception):
                 self.view.reject(index, result, order.order_id)
+
+
+def _unpack(packed: list[PackedOrders], orders: list[NewOrder]) -> Steps[None]:
+    """Moves the orders of `packed` to the end of `orders`, in steps."""
+    for part in packed:
+        orders += part
+        yield
+    packed.clear()
 
 
 def _free(orders: list[NewOrder]) -> Steps[None]:
