@@ -52,7 +52,6 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
             OrderChange(order.order_id, order.user_id, Status.COMPLETED, order.attempts)
             for run in finish.completed
             for order in run
-            if (order.sequence, order.claims) not in claimed.rejected
         ]
     for write, result in pairs:
         if isinstance(result, StatusChanged):

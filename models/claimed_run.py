@@ -1,9 +1,9 @@
 """New orders that were claimed together, by the commit that stored them. Usable on any thread."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from models.lazy_sequence import LazySequence
 from models.order import Order, Status
 
 if TYPE_CHECKING:  # a cycle
@@ -15,10 +15,11 @@ FIRST_CLAIM = 1
 _PROCESSING = Status.PROCESSING
 
 
-class ClaimedRun(Sequence[Order]):
+class ClaimedRun(LazySequence[Order]):
     """New orders with consecutive `sequences` that were stored at `created_us` and claimed for their first attempts.
 
-    Makes an Order of each order only if somebody reads the orders.
+    Makes an Order of each order only if somebody reads the orders. Only a store whose orders no other server can take
+    over claims runs.
     """
 
     def __init__(self, orders: "Sequence[NewOrder]", first: int, created_us: int) -> None:
@@ -29,20 +30,7 @@ class ClaimedRun(Sequence[Order]):
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __iter__(self) -> Iterator[Order]:
-        return iter(self._orders)
-
-    @overload
-    def __getitem__(self, index: int) -> Order: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Order]: ...
-
-    def __getitem__(self, index: int | slice) -> Order | list[Order]:
-        return self._orders[index]
-
-    @cached_property
-    def _orders(self) -> list[Order]:
+    def _make(self) -> list[Order]:
         return claimed_orders(self._new, self.sequences, self.created_us)
 
 

@@ -1,16 +1,15 @@
 """Orders that are parsed without an object for each order, for large streams. Usable on any thread."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import overload
+from collections.abc import Sequence
 
+from models.lazy_sequence import LazySequence
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_array_fast, parse_bodies_fast
 from models.wire import encode_packed_rows, join_packed_rows
 from models.writes import NewOrder
 
 
-class PackedOrders(Sequence[NewOrder]):
+class PackedOrders(LazySequence[NewOrder]):
     """Valid orders without metadata and headers. Makes a NewOrder of each order only if somebody reads the orders.
 
     `packed` is the orders as one JSON parameter: see `models.wire.encode_packed_rows`.
@@ -35,20 +34,7 @@ class PackedOrders(Sequence[NewOrder]):
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[NewOrder]:
-        return iter(self._orders)
-
-    @overload
-    def __getitem__(self, index: int) -> NewOrder: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[NewOrder]: ...
-
-    def __getitem__(self, index: int | slice) -> NewOrder | list[NewOrder]:
-        return self._orders[index]
-
-    @cached_property
-    def _orders(self) -> list[NewOrder]:
+    def _make(self) -> list[NewOrder]:
         return [order for text in self._texts for order in parse_array_fast(text, max_orders=self._count) or ()]
 
 
