@@ -13,8 +13,8 @@ from models.writes import NewOrder, Outcome
 
 LOWEST_ID = 0
 """An id that is lower than the id of any order."""
-_METADATA_BYTES = 8_000
-"""The probe stores an order about as large as an order can be. On a full disk, a smaller one can still find space."""
+_METADATA_CHARACTERS = 16_000
+"""The probe stores metadata that are almost as long as possible: on a full disk, a small order can still find space."""
 
 
 def probe_writes(transaction: Transaction) -> None:
@@ -25,7 +25,7 @@ def probe_writes(transaction: Transaction) -> None:
     floor = transaction.floor
     transaction.execute("SAVEPOINT probe")
     # Random, because PostgreSQL compresses large values.
-    order = NewOrder(LOWEST_ID, 1, [1], 1, secrets.token_hex(_METADATA_BYTES))
+    order = NewOrder(LOWEST_ID, 1, [1], 1, secrets.token_hex(_METADATA_CHARACTERS // 2))
     _, claimed = insert(transaction, [order], 1)()
     if claimed:
         finish(transaction, [Outcome(order.sequence, 1, Status.COMPLETED) for order in claimed.orders])()
