@@ -15,7 +15,7 @@ from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, fill
 from load.http.address import Address
 from load.orders.comparison import check_many, check_not_replayed
-from load.system.reference_servers import BARE_TORNADO, DELAYS_S
+from load.system.reference_servers import BARE_TORNADO, DELAYS_S, reference_command, webhook_flags
 from load.system.server_process import ServerProcess
 
 CROWD = "1,000 clients connecting at once, one order each, until all have their 202"
@@ -37,7 +37,6 @@ METRICS_GETS = 50
 GUARDED, RECORD, FUNCTION, WEBHOOK, RECORDED = "guarded", "record", "function", "webhook", "recorded"
 STATEMENTS = "statements"  # The file with the statements of the server RECORDED, in the folder of its trial.
 KEY = "the-key-of-the-benchmark"
-SECRET = "whsec_" + "c2VjcmV0" * 4
 START_S = 60.0  # Enough for a large file that must be read from the disk completely.
 
 new_order = expect(202, check_not_replayed)
@@ -173,7 +172,7 @@ class TrialServers:
             keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
             return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
         if name in (BARE_TORNADO, *DELAYS_S):
-            self._reference = self._process("-m", "load.system.reference_servers", name, "0")
+            self._reference = self._process(*reference_command(name))
             return self._reference
         database = self.folder / name / "orders.db"
         database.parent.mkdir()
@@ -181,8 +180,7 @@ class TrialServers:
             fill(database, STORED_ORDERS)
         processor: tuple[str, ...] = ()
         if name == WEBHOOK:
-            url = f"{self._reference.url}/orders"
-            processor = ("--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET)
+            processor = webhook_flags(self._reference.url)
         elif name == FUNCTION:
             # Each run of a trial adds orders before the others are processed.
             processor = ("--processor", "load.fill.processors:do_nothing", "--max-backlog", "1000000000")

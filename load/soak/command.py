@@ -37,13 +37,12 @@ from load.soak.limits import (
 from load.soak.load import HEADER, Minute, Sample, SoakLoad, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.machine import allow_connections, describe_machine, new_folder
-from load.system.reference_servers import RECEIVER
+from load.system.reference_servers import RECEIVER, reference_command, webhook_flags
 from load.system.server_process import DidNotEnd, ServerProcess
 
 MINUTE_S = 60.0
 LEAST_MINUTES, MOST_MINUTES = 2, 7 * 24 * 60
 MOST_RATE = 100_000
-SECRET = "whsec_" + "c2VjcmV0" * 4
 MAX_SHOWN = 10  # The most error reasons, and the most lines of the server's log, that are printed.
 LOG_PROBLEM = re.compile(r"^\S+ (?:WARNING|ERROR|CRITICAL) |^Traceback ")
 
@@ -74,10 +73,9 @@ class Soak(Command):
             try:
                 with ExitStack() as stack:
                     if self._flags.webhooks:
-                        command = ("-m", "load.system.reference_servers", RECEIVER, "0")
-                        receiver = stack.enter_context(ServerProcess(command, log=folder / "receiver.log"))
-                        url = f"{receiver.url}/orders"
-                        arguments += ["--processor", "webhook", "--webhook-url", url, "--webhook-secret", SECRET]
+                        receiver_log = folder / "receiver.log"
+                        receiver = stack.enter_context(ServerProcess(reference_command(RECEIVER), log=receiver_log))
+                        arguments += webhook_flags(receiver.url)
                     server = stack.enter_context(ServerProcess(arguments, log=log))
                     run_to_end(self._run(server, receiver, database))
             except DidNotEnd as problem:

@@ -19,6 +19,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from load.cli.command import run_to_end
+from load.http.address import ServerUrl
 
 BARE_TORNADO = "bare"
 RECEIVER, SLOW_RECEIVER = "receiver", "slow-receiver"
@@ -33,6 +34,17 @@ ORDER = (
 RECEIVED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 12\r\n\r\n%12d"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 BACKLOG = 2048
+SECRET = "whsec_" + "c2VjcmV0" * 4
+
+
+def reference_command(name: str) -> tuple[str, ...]:
+    """Return the arguments of Python that run the reference server on a free port."""
+    return ("-m", "load.system.reference_servers", name, "0")
+
+
+def webhook_flags(receiver: ServerUrl) -> tuple[str, ...]:
+    """Return the flags of a server that sends its webhooks to the receiver."""
+    return ("--processor", "webhook", "--webhook-url", f"{receiver}/orders", "--webhook-secret", SECRET)
 
 
 class ConstantHandler(RequestHandler):

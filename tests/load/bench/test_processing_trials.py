@@ -22,7 +22,7 @@ from load.bench.trials import (
 )
 from load.cli.errors import CommandError
 from load.http.address import reach
-from load.system.reference_servers import BARE_TORNADO, RECEIVER
+from load.system.reference_servers import BARE_TORNADO, RECEIVER, reference_command
 from load.system.server_process import ServerProcess
 from tests.load.bench.pausable_shop import PausableShop
 from tests.load.bench.shop_trial import shop_trial
@@ -49,7 +49,7 @@ def pausable() -> Iterator[PausableShop]:
 @asynccontextmanager
 async def _webhook_trial(shop: Shop, folder: Path, receiver: str = RECEIVER) -> AsyncIterator[Trial]:
     """Yield a trial of webhooks to a reference server."""
-    command = ("-m", "load.system.reference_servers", receiver, "0")
+    command = reference_command(receiver)
     with ServerProcess(command, log=folder / "log") as process:
         server = Server("receiver", await reach(process.url), count(1), count(1), pid=process.pid)
         trial = await shop_trial({"webhook": shop})

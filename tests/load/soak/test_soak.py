@@ -15,7 +15,7 @@ from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak.command import main
 from load.soak.limits import check_server
 from load.soak.load import take_sample
-from load.system.reference_servers import RECEIVER
+from load.system.reference_servers import RECEIVER, reference_command
 from load.system.server_process import ServerProcess
 from tests.process import DEADLINE_S, ROOT
 
@@ -55,7 +55,7 @@ async def test_a_webhook_that_did_not_arrive_is_found(tmp_path: Path) -> None:
     sent = ledger.take(3, is_sent=True)
     ledger.note_acknowledged(sent)
     database = tmp_path / "orders.db"
-    receiver = ServerProcess(("-m", "load.system.reference_servers", RECEIVER, "0"), log=tmp_path / "receiver.log")
+    receiver = ServerProcess(reference_command(RECEIVER), log=tmp_path / "receiver.log")
     with (
         receiver,
         ServerProcess(["server.py", "--port", "0", "--database", str(database)], log=tmp_path / "log") as server,

@@ -9,7 +9,7 @@ import pytest
 
 from load.bench.measurement import Meter, expect
 from load.http.address import reach
-from load.system.reference_servers import BARE_TORNADO, RECEIVED, ReceiverConnection
+from load.system.reference_servers import BARE_TORNADO, RECEIVED, ReceiverConnection, reference_command
 from load.system.server_process import ServerProcess
 from tests.load.answers import parse_answer
 
@@ -78,7 +78,7 @@ async def test_a_slow_receiver_answers_later() -> None:
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_bare_tornado_answers_as_the_server_does(tmp_path: Path) -> None:
-    command = ("-m", "load.system.reference_servers", BARE_TORNADO, "0")
+    command = reference_command(BARE_TORNADO)
     meter = Meter()
     with ServerProcess(command, log=tmp_path / "log") as bare:
         address = await reach(bare.url, timeout_s=5)
