@@ -1,7 +1,5 @@
 """Outcomes of a server whose orders were taken over change nothing, and are neither published nor counted."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from models.changes import OrderChange, changes_in
@@ -9,24 +7,13 @@ from models.errors import StorageBusyError
 from models.order import Ending, Status
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
 from tests.models.postgresql.engine import PostgresqlEngine
-from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed, two_servers
-from tests.models.samples import Clock, new_order
+from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed
+from tests.models.samples import new_order
 from tests.postgresql.databases import connect, execute
 
 pytestmark = pytest.mark.postgresql
 
 ACCEPTED = Insertion.ACCEPTED
-
-
-@pytest.fixture
-def engine() -> PostgresqlEngine:
-    return PostgresqlEngine()
-
-
-@pytest.fixture
-def servers(engine: PostgresqlEngine, clock: Clock) -> Iterator[tuple[Server, Server]]:
-    with two_servers(engine, clock) as servers:
-        yield servers
 
 
 @pytest.mark.parametrize("taken_over_as", [Status.PENDING, Status.FAILED])

@@ -1,7 +1,7 @@
 """Two servers on one database: they do not block each other, and each takes over from the other when it dies."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,23 +9,12 @@ from models.errors import BacklogFullError
 from models.order import Status
 from models.writes import Cancel, Insertion, NewOrder, Outcome, SetPaused
 from tests.models.postgresql.engine import PostgresqlEngine
-from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed, two_servers
+from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed
 from tests.models.samples import SECOND_US, Clock, new_order
 
 pytestmark = pytest.mark.postgresql
 
 ACCEPTED, REPLAYED = Insertion.ACCEPTED, Insertion.REPLAYED
-
-
-@pytest.fixture
-def engine() -> PostgresqlEngine:
-    return PostgresqlEngine()
-
-
-@pytest.fixture
-def servers(engine: PostgresqlEngine, clock: Clock) -> Iterator[tuple[Server, Server]]:
-    with two_servers(engine, clock) as servers:
-        yield servers
 
 
 # Work is shared
