@@ -1,4 +1,4 @@
-"""Faults of the database of a running server, whatever kind of database it is."""
+"""Makes the database of a running server fail: a SQLite file, or a PostgreSQL database."""
 
 import contextlib
 import resource
