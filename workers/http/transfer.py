@@ -1,5 +1,6 @@
 """Makes one request at a time with an easy handle of libcurl. Runs on the thread of `HttpThread`."""
 
+import os
 import ssl
 from collections.abc import Sequence
 
@@ -12,9 +13,10 @@ from workers.http.target import Target, encoded_url
 MAX_BODY_BYTES = 64 * 1024
 """How many bytes of a decompressed response body are read. If the body is longer, the connection is closed."""
 
-_NO_HEADERS = ("Expect:", "Accept-Encoding: identity")
-"""With these headers, libcurl sends no `Expect: 100-continue`, which would cost a round trip, and requests no
-compressed responses."""
+_NO_EXPECT = "Expect:"
+"""With this header, libcurl sends no `Expect: 100-continue`, which would cost a round trip."""
+_PROXY_VARIABLE = "_proxy"
+"""The names of the environment variables that set proxies end with this text, in upper or lower case."""
 _MILLISECONDS = 1_000
 
 
@@ -46,7 +48,7 @@ class Transfer:
         self._sent_bytes = 0
         self._can_repeat = can_repeat
         self.handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
-        self.handle.setopt(pycurl.HTTPHEADER, [*_NO_HEADERS, *request.headers])
+        self.handle.setopt(pycurl.HTTPHEADER, [_NO_EXPECT, *request.headers])
 
     @property
     def has_used_http2(self) -> bool:
@@ -90,7 +92,10 @@ class Transfer:
         # A method of a list costs less than a Python function.
         set_option(pycurl.HEADERFUNCTION, self._lines.append)
         set_option(pycurl.WRITEFUNCTION, self._write)
-        set_option(pycurl.ACCEPT_ENCODING, "")  # decompresses each encoding that libcurl knows
+        # Requests uncompressed responses. libcurl nevertheless decompresses each encoding that it knows.
+        set_option(pycurl.ACCEPT_ENCODING, "identity")
+        if not any(name.lower().endswith(_PROXY_VARIABLE) for name in os.environ):
+            set_option(pycurl.PROXY, "")  # libcurl would look for the variables before each request
         if target.is_https:
             set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
             # Waits for the first connection: with HTTP/2, the others are not needed.

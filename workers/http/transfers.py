@@ -28,6 +28,7 @@ _EVENTS = {
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
     pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
+    pycurl.POLL_REMOVE: select.POLLIN,  # the connection is idle
 }
 _MILLISECONDS = 1_000
 
@@ -59,8 +60,11 @@ class Transfers:
         self._ended: deque[tuple[Exchange, Response | Failure, float]] = deque()
         self._free: list[Transfer] = []
         self._due_s: float | None = None
+        self._is_https = target.is_https
         self._has_http2 = False
         self._idle: set[int] = set()
+        self._registered: dict[int, int] = {}
+        """The events that `_poll` reports for each descriptor. Few changes of connections change these events."""
         self._closed_until_s = 0.0
         self._poll = select.poll()
         self._poll.register(wakeup, select.POLLIN)
@@ -129,20 +133,26 @@ class Transfers:
     def _on_socket(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
         if wanted == pycurl.POLL_REMOVE:
             self._idle.add(descriptor)
-            self._poll.register(descriptor, select.POLLIN)
         else:
             self._idle.discard(descriptor)
-            self._poll.register(descriptor, _EVENTS[wanted])
+        events = _EVENTS[wanted]
+        if self._registered.get(descriptor) != events:
+            self._registered[descriptor] = events
+            self._poll.register(descriptor, events)
 
     def _on_idle_event(self, descriptor: int, events: int) -> None:
         """Handles that an idle connection was closed, by the receiver or by libcurl. libcurl does not report this."""
         self._idle.remove(descriptor)
         self._poll.unregister(descriptor)
+        del self._registered[descriptor]
         if not events & select.POLLNVAL:
             self._closed_until_s = self._clock() + UNCHECKED_S
 
     def _on_timer(self, timeout_ms: int) -> None:
-        self._due_s = None if timeout_ms < 0 else self._clock() + timeout_ms / _MILLISECONDS
+        if timeout_ms > 0:
+            self._due_s = self._clock() + timeout_ms / _MILLISECONDS
+        else:
+            self._due_s = None if timeout_ms < 0 else 0.0  # at once
 
     def _begin(self) -> None:
         now_s = self._clock()
@@ -178,7 +188,7 @@ class Transfers:
     def _end(self, handle: pycurl.Curl, error: tuple[int, str] | None) -> None:
         transfer, exchange, begin_s = self._running[handle]
         self._multi.remove_handle(handle)
-        if self._target.is_https and not error:
+        if self._is_https and not error:
             self._has_http2 = transfer.has_used_http2
         result = transfer.result_after(*error) if error else transfer.response()
         self._ended.append((exchange, result, self._clock() - begin_s))

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 import server
 from workers.processors.webhooks import request as webhook_request
@@ -15,7 +16,7 @@ def forge() -> None:
 
     def wrong_body_of(order: Any) -> webhook_request.WebhookBody:
         body = body_of(order)
-        body.total_amount += Decimal(1)
+        body.total_amount = msgspec.Raw(b"1" + bytes(body.total_amount))
         return body
 
     def sign(signer: Signer, *arguments: object) -> str:

@@ -49,11 +49,14 @@ class DeliveryResult(Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
 
 
+_ACCEPTED = DeliveryResult(Verdict.ACCEPTED)
+
+
 def result_of(response: Response, *, now_s: float) -> DeliveryResult:
     """What the response means. `now_s` is the current time in seconds since 1970, UTC."""
     status, retry_after = response.status, response.retry_after
     if 200 <= status < 300:
-        return DeliveryResult(Verdict.ACCEPTED)
+        return _ACCEPTED
     text = readable_text(response.body, content_type=response.content_type)
     shown = shown_text(text)
     reason = f"the receiver answered {status}{': ' if shown else ''}{shown}"

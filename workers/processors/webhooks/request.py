@@ -1,11 +1,10 @@
 """The signed request that delivers an order. Usable on any thread."""
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 import msgspec
 
-from models.order import Order, amount_as_decimal, time_as_texts
+from models.order import Order, amount_as_json, time_as_texts
 from models.trace_headers import read_trace_headers
 from workers.http.messages import Request
 from workers.processors.webhooks.headers import Headers
@@ -15,7 +14,7 @@ _OWN_HEADERS = {"Content-Type": "application/json", "User-Agent": "orders"}
 _NO_HEADERS = ("Accept",)
 """Headers that libcurl would add, and that must not be sent."""
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder().encode
 
 
 class WebhookBody(msgspec.Struct):
@@ -24,7 +23,7 @@ class WebhookBody(msgspec.Struct):
     order_id: int
     user_id: int
     item_ids: list[int]
-    total_amount: Decimal
+    total_amount: msgspec.Raw
     created_time: str
     created_at: str
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -36,7 +35,7 @@ def webhook_body(order: Order) -> WebhookBody:
         order.order_id,
         order.user_id,
         order.item_ids,
-        amount_as_decimal(order.total_amount),
+        msgspec.Raw(amount_as_json(order.total_amount)),
         created_time,
         created_at,
         msgspec.UNSET if order.metadata is None else msgspec.Raw(order.metadata.encode()),
