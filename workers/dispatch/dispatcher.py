@@ -26,6 +26,8 @@ MAX_CLAIM = 1_000
 """The maximum number of stored orders that one write claims."""
 MAX_NEW_CLAIM = 4_000
 """The maximum number of new orders that the write that stores them claims. A group of orders of a stream is smaller."""
+COLLECT_S = 0.01
+"""How many seconds outcomes wait for further outcomes while the runner has enough orders for a longer time."""
 LAST_WRITE_S = 15.0
 """How many seconds `stop` waits for the write of the last outcomes. The store waits 10 seconds for a locked database,
 so this must be longer."""
@@ -56,9 +58,12 @@ class Dispatcher:
     """Passes Pending orders to `runner`, oldest first, from `start` until `stop`.
 
     `gate` limits how many attempts can run at a time. Each write to the store records the outcomes that have arrived
-    since the previous write, and claims as many orders as the runner can take. If a write fails with a storage error,
-    the dispatcher writes the same outcomes again after a delay, which `storage_backoff` sets. `clock` returns the
-    current time in microseconds, on the same time scale as the due times of retries (see `models.clock.Clock`).
+    since the previous write, and claims as many orders as the runner can take. While the runner has enough orders, a
+    write waits `collect_s` seconds, because fewer and larger commits take less CPU time.
+
+    If a write fails with a storage error, the dispatcher writes the same outcomes again after a delay, which
+    `storage_backoff` sets. `clock` returns the current time in microseconds, on the same time scale as the due times of
+    retries (see `models.clock.Clock`).
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Dispatcher:
         clock: Callable[[], int],
         gate: ClaimGate,
         observer: ServiceObserver,
+        collect_s: float = COLLECT_S,
         max_sleep_s: float = MAX_SLEEP_S,
         last_write_s: float = LAST_WRITE_S,
     ) -> None:
@@ -80,6 +86,7 @@ class Dispatcher:
         self._storage_backoff = storage_backoff
         self._clock = clock
         self._gate = gate
+        self._collect_s = collect_s
         self._max_sleep_s = max_sleep_s
         self._last_write_s = last_write_s
         self._loop = asyncio.get_running_loop()
@@ -170,8 +177,7 @@ class Dispatcher:
                 if self._last_write.is_set():
                     return
                 self._is_waiting = True
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._last_write.wait(), self._storage_backoff.delay_s(failures))
+                await self._sleep(self._storage_backoff.delay_s(failures))
                 self._is_waiting = False
                 self.wake()
             else:
@@ -181,6 +187,10 @@ class Dispatcher:
 
     async def _finish_and_claim(self) -> None:
         await self._queue.wait_for_low_load()
+        if self._runner_has_enough:
+            with self._attempts.collected_at_end():
+                await self._sleep(self._collect_s)
+            self._changed.clear()  # the write below uses all changes so far
         self._set_gate_alarm()
         free = self._free_slots()
         write = self._attempts.as_write(min(MAX_CLAIM, free), new_limit=_new_limit(free))
@@ -193,6 +203,17 @@ class Dispatcher:
         # Removed only after the write, because the next write must record the same outcomes if this one fails.
         self._attempts.remove_recorded(write)
         self._begin(claimed, write.limit)
+
+    @property
+    def _runner_has_enough(self) -> bool:
+        """Whether the runner has more than half of the orders that can wait for their attempts."""
+        begun = self._runner.in_time
+        return not self._stopping and 2 * (self._attempts.running - begun) > self._runner.capacity - begun
+
+    async def _sleep(self, seconds: float) -> None:
+        """Returns after `seconds`, or as soon as `stop` needs the last write."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._last_write.wait(), seconds)
 
     def _free_slots(self) -> int:
         """How many further orders the runner can take now."""

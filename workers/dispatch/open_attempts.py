@@ -6,7 +6,7 @@ Runs on the event loop; results are reported on any thread.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from models.claimed_run import ClaimedRun
@@ -47,6 +47,7 @@ class OpenAttempts:
         self._running_runs: list[ClaimedRun] = []
         self._reported: deque[tuple[Sequence[Order], Outcome | None, float | None]] = deque()
         self._is_woken = False
+        self._is_deferred = False
         self._outcomes: list[Outcome] = []
         self._attempted: list[Order] = []
         self._completed: list[ClaimedRun] = []
@@ -121,6 +122,18 @@ class OpenAttempts:
         del self._attempted[: len(write.outcomes)]
         del self._completed[: len(write.completed)]
 
+    @contextlib.contextmanager
+    def collected_at_end(self) -> Iterator[None]:
+        """Results that are reported within this context do not wake the event loop. They are collected at its end."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            # First the flag: a result that is reported later wakes the event loop.
+            self._is_deferred = False
+            if self._reported:
+                self._collect()
+
     # Reports, on any thread
 
     def completed(self, orders: Sequence[Order], duration_s: float) -> None:
@@ -142,9 +155,9 @@ class OpenAttempts:
             return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _report(self, orders: Sequence[Order], outcome: Outcome | None, duration_s: float | None) -> None:
-        # First the result, then the flag: `_collect` resets the flag before it reads the results, so it misses none.
+        # First the result, then the flags: they are reset before `_collect` reads the results, so it misses none.
         self._reported.append((orders, outcome, duration_s))
-        if not self._is_woken:
+        if not self._is_woken and not self._is_deferred:
             self._is_woken = True
             with contextlib.suppress(RuntimeError):  # the event loop is closed: the attempt has been abandoned
                 self._loop.call_soon_threadsafe(self._collect)

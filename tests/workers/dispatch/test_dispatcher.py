@@ -19,7 +19,7 @@ from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.backoff import Backoff
-from workers.dispatch.dispatcher import LAST_WRITE_S, MAX_CLAIM, MAX_NEW_CLAIM, MAX_SLEEP_S, Dispatcher
+from workers.dispatch.dispatcher import COLLECT_S, LAST_WRITE_S, MAX_CLAIM, MAX_NEW_CLAIM, MAX_SLEEP_S, Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.processors.claim_gate import ClaimGate, GateState, OpenGate
@@ -195,6 +195,7 @@ def new_dispatcher(
     backoff: Backoff | None = None,
     low_load: Callable[[], Awaitable[object]] = next_loop_iteration,
     gate: ClaimGate | None = None,
+    collect_s: float = COLLECT_S,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> Dispatcher:
@@ -209,6 +210,7 @@ def new_dispatcher(
         clock=clock,
         gate=gate or OpenGate(),
         observer=RecordingObserver(),
+        collect_s=collect_s,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -234,6 +236,7 @@ async def dispatching(
     gate: ClaimGate | None = None,
     attempt_timeout_s: float | None = None,
     queue_s: float = 0.0,
+    collect_s: float = COLLECT_S,
     max_sleep_s: float = MAX_SLEEP_S,
     last_write_s: float = LAST_WRITE_S,
 ) -> AsyncIterator[Dispatcher]:
@@ -250,6 +253,7 @@ async def dispatching(
         delay_s=delay_s,
         clock=clock,
         gate=gate,
+        collect_s=collect_s,
         max_sleep_s=max_sleep_s,
         last_write_s=last_write_s,
     )
@@ -335,6 +339,31 @@ async def test_a_long_attempt_does_not_delay_the_others(writer: Executor, pool: 
             processor.release(1)
             await processor.begun()
         assert store.statuses().count(Status.COMPLETED) >= 2
+        processor.release()
+        await store.until_all_are(Status.COMPLETED)
+
+
+@pytest.mark.gen_test
+async def test_outcomes_wait_for_others_while_more_than_half_of_the_queue_is_left(
+    writer: Executor, pool: Executor
+) -> None:
+    store, processor = MemoryStore(20), GatedProcessor()
+    # The mean duration is 1 s at first, so the queue has place for 12 orders.
+    async with dispatching(store, processor, writer, pool, queue_s=12 / WORKERS, collect_s=3600.0):
+        await processor.begun(WORKERS)
+        processor.release(1)
+        await processor.begun()
+        await until_writes_are_delivered(writer)
+        assert store.recorded == []
+
+
+@pytest.mark.gen_test
+async def test_outcomes_are_recorded_at_once_if_at_most_half_of_the_queue_is_left(
+    writer: Executor, pool: Executor
+) -> None:
+    store, processor = MemoryStore(WORKERS + 6), GatedProcessor()
+    async with dispatching(store, processor, writer, pool, queue_s=12 / WORKERS, collect_s=3600.0):
+        await processor.begun(WORKERS)
         processor.release()
         await store.until_all_are(Status.COMPLETED)
 

@@ -109,6 +109,26 @@ async def test_results_of_several_threads_wake_the_event_loop_once() -> None:
 
 
 @pytest.mark.gen_test
+async def test_results_can_be_collected_later_without_waking_the_event_loop() -> None:
+    attempts = Attempts(3)
+    with attempts.open.collected_at_end():
+        for order in attempts.orders[:2]:
+            attempts.complete_on_a_thread(order)
+        for _ in range(3):
+            await next_loop_iteration()
+        assert (attempts.open.running, attempts.changed.times) == (3, 0)
+    assert (attempts.open.running, attempts.changed.times) == (1, 1)
+    with attempts.open.collected_at_end():
+        pass
+    assert attempts.changed.times == 1
+    attempts.complete_on_a_thread(attempts.orders[2])
+    await attempts.changed.wait()
+    for _ in range(3):
+        await next_loop_iteration()
+    assert attempts.outcomes == completed(*attempts.orders)
+
+
+@pytest.mark.gen_test
 async def test_results_that_are_reported_after_a_wake_up_wake_the_event_loop_again() -> None:
     attempts = Attempts(2)
     for times, order in enumerate(attempts.orders, 1):
