@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Generic, TypeVar
 
 import peewee
@@ -146,9 +147,8 @@ class Transactions:
             if renewed is None:
                 raise _LeaseLostError
             commit.transaction = transaction
-            commit.pending_before, commit.was_paused = renewed[1:]
             # All results are known, so if the answer to COMMIT does not arrive, only one question is left.
-            commit.unknown_xid = renewed[0]
+            commit.unknown_xid, commit.beat, commit.pending_before, commit.was_paused = renewed
             transaction.write_totals()
             connection.execute("COMMIT")
             pipeline.sync()
@@ -214,10 +214,14 @@ class _LeaseLostError(Exception):
 
 
 class _Commit(Generic[R]):
-    """A transaction that is being committed. `unknown_xid` is its id while it is not known whether it is committed."""
+    """A transaction that is being committed. `unknown_xid` is its id while it is not known whether it is committed.
+
+    `beat` is the time that it writes to this server's row in `nodes`.
+    """
 
     result: R
     transaction: Transaction
+    beat: Decimal
     pending_before = 0
     was_paused = False
 
@@ -235,15 +239,21 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
 
     Raises StillRunningError if PostgreSQL has not ended the transaction yet.
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+
+    The status "committed" alone proves nothing: a crash can lose a transaction, and PostgreSQL then gives its id to
+    another one. So the time that the transaction has written to the row of this server must be there, too. If another
+    server has removed the row, the transaction is repeated, and its orders are found to be stored.
     """
-    parameters = {"xid": commit.unknown_xid}
     try:
-        [status] = one_row(connection.execute(node_statements.XACT_STATUS, parameters))
+        [status] = one_row(connection.execute(node_statements.XACT_STATUS, {"xid": commit.unknown_xid}))
     except psycopg.errors.InvalidParameterValue:
         return False  # the id is in the future: a standby has become the primary and never got the transaction
     if status == "in progress":
         raise StillRunningError("PostgreSQL has not ended the transaction of a broken connection yet")
     if status != "committed":
+        return False
+    parameters = {"beat": commit.beat, "node": commit.transaction.node}
+    if connection.execute(node_statements.IS_LAST_BEAT, parameters).fetchone() != (True,):
         return False
     # The commit possibly did not wait for a synchronous standby. This one does, and includes all earlier commits.
     connection.execute(node_statements.WRITE_TO_DISK)

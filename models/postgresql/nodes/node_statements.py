@@ -16,7 +16,8 @@ INSERT INTO totals (node) SELECT node FROM new RETURNING node"""
 # this one's orders over in the meantime. No row: another server has already done so.
 BEAT = """
 UPDATE nodes SET beat = clock_timestamp() WHERE node = %(node)s
-RETURNING pg_current_xact_id()::text, (SELECT sum(pending)::bigint FROM totals), (SELECT paused FROM meta)"""
+RETURNING pg_current_xact_id()::text, extract(epoch FROM beat), (SELECT sum(pending)::bigint FROM totals),
+    (SELECT paused FROM meta)"""
 
 # A lease that is renewed only now and then need not survive a crash of the database, so the commit waits for no sync.
 RENEW_LATER = "SET LOCAL synchronous_commit = off"
@@ -53,5 +54,8 @@ HAS_WORK = "SELECT EXISTS (SELECT 1 FROM work WHERE node = %(dead)s)"
 GIVE_UP = "UPDATE nodes SET beat = '-infinity' WHERE node = %(dead)s"
 
 XACT_STATUS = "SELECT pg_xact_status(%(xid)s::text::xid8)"
+
+# Only this server changes the row, so it has the time of the last transaction that was committed.
+IS_LAST_BEAT = "SELECT extract(epoch FROM beat) = %(beat)s FROM nodes WHERE node = %(node)s"
 
 WRITE_TO_DISK = "UPDATE totals SET pending = pending WHERE node = 0"

@@ -10,11 +10,15 @@ from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
 from models.postgresql.store import PostgresqlStore
 from models.writes import ClaimedOrders, FinishAndClaim, Insertion, NewOrder, Outcome
+from tests.load.steps import meanwhile
+from tests.models.postgresql.proxied_store import opened_store
 from tests.models.postgresql.tables import check_tables, recount
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import connect, execute
+from tests.postgresql.proxy import Proxy
 from tests.postgresql.server import PrivateServer
+from tests.process import wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
@@ -90,3 +94,39 @@ def test_nothing_is_lost_and_nothing_is_written_twice_when_postgresql_crashes() 
             [(count, claims)] = execute(connection, "SELECT count(*), max(claims) FROM ends")
         assert totals.orders == writer.acknowledged
         assert (totals.completed, totals.processing, count, claims) == (writer.completed, 0, writer.completed, 1)
+
+
+WAIT_IN_COMMIT = """
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER waiting AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION wait()"""
+IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%COMMIT%'"
+
+
+def test_an_order_is_stored_again_if_its_transaction_is_lost_and_others_have_used_its_id() -> None:
+    """A crash loses a transaction that was not yet on the disk. PostgreSQL then gives its id to a later one."""
+    # PostgreSQL does not write the transaction to the disk before it is committed.
+    with PrivateServer("wal_writer_delay=10s", "autovacuum=off") as server, Proxy(server.folder) as proxy:
+        open_postgresql_store(PostgresqlUrl(server.url()), clock=Clock())
+        is_stored = threading.Event()
+
+        def store_order() -> None:
+            with opened_store(proxy.url("postgres"), Clock(), deadline_s=60) as store:
+                with connect(server.url()) as other:
+                    execute(other, WAIT_IN_COMMIT)
+                assert store.insert(new_order(1)) == [Insertion.ACCEPTED]
+            is_stored.set()
+
+        with meanwhile(store_order):
+            with connect(server.url()) as other:
+                wait_until(lambda: execute(other, IS_WAITING) == [(1,)])
+            with proxy.outage():
+                server.stop("immediate")
+                server.start()
+                with connect(server.url()) as other:
+                    execute(other, "DROP FUNCTION wait CASCADE")
+                    for _ in range(100):
+                        execute(other, "SELECT pg_current_xact_id()")
+        assert is_stored.is_set()
+        with connect(server.url()) as other:
+            assert execute(other, "SELECT order_id FROM orders") == [(1,)]
