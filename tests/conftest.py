@@ -15,6 +15,7 @@ from _pytest.runner import runtestprotocol
 from hypothesis import settings
 from tornado.ioloop import IOLoop
 
+from load.system.postgresql import give_away
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
 from tests.examples import ALL, FAST
@@ -131,6 +132,16 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if report.when == "call" or not report.passed:
             item.ihook.pytest_runtest_logreport(report=report)
     return True
+
+
+@pytest.fixture(scope="module")
+def open_folder() -> Iterator[Path]:
+    """A new folder that the user who runs PostgreSQL can enter and use, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="orders-load-") as name:
+        folder = Path(name)
+        give_away(folder)
+        folder.chmod(0o711)
+        yield folder
 
 
 @pytest.fixture

