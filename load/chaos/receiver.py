@@ -12,7 +12,8 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
-from load.chaos.report import WRONG, Findings, ReceiverFault
+from load.chaos.faults import ReceiverFault
+from load.chaos.report import WRONG, Findings
 from load.chaos.target import HOST, RunFailed, reserve_port
 from load.orders.comparison import decode_json, difference_in
 from load.orders.generated import GeneratedOrders
@@ -88,14 +89,14 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`. `delivered` has the ids of the orders whose webhook got a 200.
+    """Receives webhooks at `url`. `delivered` counts, by order id, the webhooks that got a 200.
 
     `newest` is the highest id in `delivered`. `failed_requests` counts the requests that failed because of each fault.
     `refused` has the ids of the orders whose webhook failed because of the latest fault.
     """
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
-        self.delivered: set[int] = set()
+        self.delivered: Counter[int] = Counter()
         self.failed_requests: Counter[ReceiverFault] = Counter()
         self.refused: set[int] = set()
         self.newest = 0
@@ -168,7 +169,7 @@ class Receiver:
     async def _answer(self, stream: IOStream, order_id: int) -> None:
         fault = self._fault
         if fault is None:
-            self.delivered.add(order_id)
+            self.delivered[order_id] += 1
             self.newest = max(self.newest, order_id)
             await stream.write(DELIVERED)
             return

@@ -7,7 +7,6 @@ respond with a 503. The functions block, and return a text for each problem.
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,8 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from load.chaos.database import copy_database, index_pages
+from load.chaos.disk import create_image, run_program
+from load.chaos.sqlite import SqliteDatabase
 from load.orders.comparison import ACCEPTED
 from load.orders.generated import GeneratedOrders
 from load.system.server_process import DidNotEnd, DidNotStart, ServerProcess
@@ -35,13 +35,8 @@ IMAGE_BYTES = 64 << 20
 MOUNT = ("unshare", "--mount", "sh", "-c", 'mount -o loop,errors=remount-ro "$0" "$1" && shift && exec "$@"')
 BECOME = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 JSON = {"Content-Type": "application/json"}
-SYSTEM_FOLDERS = "/usr/sbin:/sbin"  # Where mkfs is. The PATH of most users does not have them.
 
 Check = Callable[[ServerProcess], Iterator[str]]
-
-
-class NotPossible(Exception):
-    """This machine can't make this fault. The text says why."""
 
 
 @dataclass(kw_only=True)
@@ -70,18 +65,18 @@ class SecondServers:
     def on_damaged_index(self, database: Path) -> list[str]:
         """Copy the database, overwrite the root page of an index in the copy, and start a server on the copy."""
         folder = self._new_folder()
-        copy = copy_database(database, folder)
-        page_bytes, pages = index_pages(copy)
-        with copy.open("r+b") as file:
+        copy = SqliteDatabase(database).copy(folder)
+        page_bytes, pages = copy.index_pages()
+        with copy.path.open("r+b") as file:
             file.seek((self.rng.choice(pages) - 1) * page_bytes)
             # No type of page has the number 255.
             file.write(b"\xff" + self.rng.randbytes(page_bytes - 1))
-        return self._serve(copy, folder, self._check_failing, line=ERROR)
+        return self._serve(copy.path, folder, self._check_failing, line=ERROR)
 
     def on_truncated_wal(self, database: Path) -> list[str]:
         """Start a server on a copy of the database. Truncate the copy's WAL. Raises TimeoutError if it is too late."""
         folder = self._new_folder()
-        copy = copy_database(database, folder)
+        copy = SqliteDatabase(database).copy(folder).path
 
         def check(server: ServerProcess) -> Iterator[str]:
             begun_s = time.monotonic()
@@ -99,16 +94,14 @@ class SecondServers:
         folder = self._new_folder()
         image, mounted = folder / "image", folder / "mounted"
         mounted.mkdir()
-        with image.open("wb") as file:
-            file.truncate(IMAGE_BYTES)
-        _run("mkfs.ext4", "-q", str(image))
+        create_image(image, IMAGE_BYTES)
         within = (*MOUNT, str(image), str(mounted))
-        _run(*within, "true")
+        run_program(*within, "true")
 
         def check(server: ServerProcess) -> Iterator[str]:
             yield from self._check_accepting(server)
             # "abort" makes the file system read-only, as a disk error does. "ro" fails while a file is open.
-            _run("nsenter", "--mount", f"--target={server.pid}", "mount", "-o", "remount,abort", str(mounted))
+            run_program("nsenter", "--mount", f"--target={server.pid}", "mount", "-o", "remount,abort", str(mounted))
             yield from self._check_failing(server)
 
         return self._serve(mounted / "orders.db", folder, check, line=WARNING_OR_ERROR, within=within)
@@ -187,14 +180,3 @@ def _ask(server: ServerProcess, method: str, path: str, body: bytes | None = Non
         ).status
     except HTTPError:
         return 0
-
-
-def _run(*command: str) -> None:
-    """Run a program of the system. Raises NotPossible if it fails."""
-    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_FOLDERS}"}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise NotPossible(f"{command[0]} is not installed") from None
-    if done.returncode:
-        raise NotPossible(done.stderr.partition("\n")[0] or f"{command[0]} ended with status {done.returncode}")

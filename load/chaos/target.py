@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from load.chaos.controlled import Controls
+from load.chaos.database import Database
 from load.chaos.report import WRONG, Findings
 from load.http.address import Address, ServerUrl
 from load.orders.generated import SentOrders, VariedOrders
@@ -47,7 +48,7 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 
 
 class TargetServer:
-    """Runs a server with its own database. `command` starts the server; --port and --database are added.
+    """Runs a server on its own `database`. `command` starts the server; --port and --database are added.
 
     `ledger` records the server's orders. `process` is the last process launched, and `starts` counts the launches.
     `client_errors` counts the 503s, the refused and the lost connections of clients. A task that stops and restarts the
@@ -55,12 +56,19 @@ class TargetServer:
     """
 
     def __init__(
-        self, *, findings: Findings, command: Sequence[str], controls: Controls, folder: Path, seed: int
+        self,
+        *,
+        findings: Findings,
+        command: Sequence[str],
+        controls: Controls,
+        folder: Path,
+        database: Database,
+        seed: int,
     ) -> None:
         folder.mkdir()
         self.name = findings.target
         self.findings = findings
-        self.database = folder / "orders.db"
+        self.database = database
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.controls = controls
         self.starts = 0
@@ -71,7 +79,7 @@ class TargetServer:
         self._reserved_port = reserve_port()
         port = self._reserved_port.getsockname()[1]
         self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
-        arguments = [*command, "--port", str(port), "--database", str(self.database)]
+        arguments = [*command, "--port", str(port), "--database", database.address]
         limits: dict[str, Any] = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
         self._processes = (
             ServerProcess(arguments, log=folder / f"server-{number}.log", **limits) for number in count()
@@ -154,9 +162,10 @@ class TargetServer:
         return time.monotonic() - begun_s
 
     def close(self) -> None:
-        """Kill the process and free the port; can be called twice. Blocks for a moment."""
+        """Kill the process, free the port and close the database; can be called twice. Blocks for a moment."""
         self.process.kill()
         self._reserved_port.close()
+        self.database.close()
 
     def _launch(self) -> asyncio.Future[ServerProcess]:
         """Launch the next process. The future is done when the server listens. It raises DidNotStart if it does not."""

@@ -4,7 +4,8 @@ import re
 from collections import Counter
 
 from load.chaos.command import FAULTS
-from load.chaos.report import TARGETS, Findings, Outcome, format_outcome, plan_faults
+from load.chaos.faults import TARGETS, plan_faults
+from load.chaos.report import Findings, Outcome, format_outcome
 from tests.readme import LOAD, example
 
 PROOF = ".venv/bin/python -m load.chaos --seed "

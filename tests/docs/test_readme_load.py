@@ -11,6 +11,8 @@ from types import MappingProxyType
 import pytest
 
 from load.settings import parse_settings
+from tests.postgresql.programs import installed_programs
+from tests.postgresql.server import need_postgresql
 from tests.process import DEADLINE_S, ROOT, ServerProcess
 from tests.readme import LOAD, Example, example
 
@@ -23,6 +25,7 @@ def run(
     replaced: Mapping[str, str] = MappingProxyType({}),
     more: Sequence[str] = (),
     statuses: Sequence[int] = (0,),
+    timeout_s: float = DEADLINE_S,
 ) -> str:
     """Replaces words of a line, appends `more`, runs the line, and returns its output. Allows these exit `statuses`."""
     python, *words = shlex.split(line.text)
@@ -32,7 +35,7 @@ def run(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=timeout_s,
         check=False,
     )
     assert done.returncode in statuses, done.stderr
@@ -93,6 +96,14 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
     # One stall of the disk changes the p99 of such a short run. Only that row is allowed to fail.
     failed = re.findall(r"^FAIL .*: (.*)$", printed, re.MULTILINE)
     assert failed in ([], ["p99 of POST /order from when due, in the last minute"]), printed
+
+
+@pytest.mark.postgresql
+def test_the_chaos_on_postgresql_shown_injects_a_fault(open_folder: Path) -> None:
+    need_postgresql()
+    flags = (str(installed_programs()), "--faults", "1", "--orders", "50", "--folder", str(open_folder))
+    printed = run(example("-m load.chaos --postgresql", LOAD), more=flags, timeout_s=300)
+    assert printed.endswith("Nothing was lost, and nothing was wrong.\n")
 
 
 def test_the_load_generator_accepts_the_flags_shown() -> None:

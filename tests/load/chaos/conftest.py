@@ -12,6 +12,7 @@ import pytest
 from load.chaos.clients import RateLimit, send_single_orders
 from load.chaos.controlled import Controls
 from load.chaos.report import Findings
+from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import TargetServer
 from load.http.address import Address, ServerUrl
 from tests.load.shop import Shop
@@ -26,6 +27,7 @@ def target(shop: Shop, tmp_path: Path) -> Iterator[TargetServer]:
         command=["no-server"],
         controls=Controls(tmp_path / "controls"),
         folder=tmp_path / "record",
+        database=SqliteDatabase(tmp_path / "record" / "orders.db"),
         seed=1,
     )
     target.address = Address(ServerUrl.parse(shop.url), socket.AF_INET, ("127.0.0.1", shop.port))

@@ -12,9 +12,11 @@ import pytest
 
 from load.chaos import command as command_module
 from load.chaos.command import main
-from load.chaos.report import DECK, TARGETS, FaultKind, plan_faults
+from load.chaos.faults import POSTGRESQL, SQLITE, TARGETS, FaultKind, plan_faults
 from load.chaos.target import TargetServer
 from load.http.connections import Timeouts
+from tests.postgresql.programs import installed_programs
+from tests.postgresql.server import need_postgresql
 from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
 
 pytestmark = pytest.mark.slow
@@ -42,11 +44,15 @@ def run_chaos(folder: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [pytest.param(["--postgresql"], marks=pytest.mark.postgresql), []], ids=" ".join)
+def test_no_kind_of_fault_loses_an_order(flags: list[str], tmp_path: Path, open_folder: Path) -> None:
     report = tmp_path / "report.json"
-    folder = tmp_path / "databases"
+    folder = open_folder / "databases"
     folder.mkdir()
-    with run_chaos(folder, "--json", str(report)) as process:
+    if flags:
+        need_postgresql()
+        flags = [*flags, str(installed_programs()), "--faults", str(len(POSTGRESQL.kinds))]
+    with run_chaos(folder, "--json", str(report), *flags) as process:
         out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
@@ -58,6 +64,7 @@ def test_no_kind_of_fault_loses_an_order(tmp_path: Path) -> None:
         assert shop["acknowledged"] > 1000, out
         assert not any(count for name, count in shop.items() if name not in ("shop", "acknowledged", "found")), out
     assert [*folder.iterdir()] == [], out
+    folder.rmdir()
 
 
 def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +95,7 @@ def test_unprocessed_orders_are_a_failure(
 
 
 def test_an_interrupted_run_prints_its_results_and_keeps_a_wrong_database(tmp_path: Path) -> None:
-    with run_chaos(tmp_path, "--faults", str(len(DECK)), "--seed", LATE) as process:
+    with run_chaos(tmp_path, "--faults", str(len(SQLITE.kinds)), "--seed", LATE) as process:
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/webhook/*.log")))
         [server] = processes_with(f"{tmp_path}/", "/webhook/")
         os.kill(server, signal.SIGUSR2)
@@ -106,7 +113,7 @@ def test_an_interrupted_run_prints_its_results_and_keeps_a_wrong_database(tmp_pa
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    with run_chaos(tmp_path, "--faults", str(len(DECK))) as process:
+    with run_chaos(tmp_path, "--faults", str(len(SQLITE.kinds))) as process:
         wait_until(lambda: len(processes_with(str(tmp_path))) == 3)
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/record/*.log")))
         process.send_signal(number)

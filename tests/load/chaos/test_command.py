@@ -15,6 +15,7 @@ from tests.cases import cases
         ["--folder", "/nowhere/at/all"],
         ["--json", "/nowhere/at/all.json"],
         ["--kinds", "kill"],
+        ["--postgresql", "/nowhere"],
     ],
 )
 def test_a_bad_flag_is_one_line_and_status_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from load.chaos import database
-from load.chaos.database import checkpoint, copy_database, hold_lock, index_pages
+from load.chaos.sqlite import SqliteDatabase
 from models.sqlite.files.opening import open_database
 from tests.load.steps import meanwhile
 
@@ -40,7 +40,7 @@ class WatchedEvent(threading.Event):
 
 def test_a_held_lock_blocks_writers_until_the_run_ends(path: Path, other: sqlite3.Connection) -> None:
     ended = WatchedEvent()
-    with meanwhile(lambda: _assert(hold_lock(path, length_s=30, ended=ended))):
+    with meanwhile(lambda: _assert(SqliteDatabase(path).hold_lock(length_s=30, ended=ended))):
         assert ended.is_awaited.wait(10)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
@@ -53,7 +53,7 @@ def _assert(value: bool) -> None:
 
 
 def test_a_missing_database_can_not_be_locked(tmp_path: Path) -> None:
-    assert not hold_lock(tmp_path / "none.db", length_s=0, ended=threading.Event())
+    assert not SqliteDatabase(tmp_path / "none.db").hold_lock(length_s=0, ended=threading.Event())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,15 +62,15 @@ def test_checkpoints_are_counted_by_result(
 ) -> None:
     monkeypatch.setattr(database, "CHECKPOINT_TIMEOUT_S", 0.0)  # shorter, to be fast
     other.execute("UPDATE totals SET pending = 1")
-    assert checkpoint(path, ["PASSIVE", "TRUNCATE"], reader_s=0, ended=threading.Event()) == {"done": 2}
+    assert SqliteDatabase(path).checkpoint(["PASSIVE", "TRUNCATE"], reader_s=0, ended=threading.Event()) == {"done": 2}
     other.execute("UPDATE totals SET pending = 2")
     other.execute("BEGIN")
     other.execute("SELECT * FROM totals").fetchall()
-    assert checkpoint(path, ["RESTART"], reader_s=0, ended=threading.Event()) == {"busy": 1}
+    assert SqliteDatabase(path).checkpoint(["RESTART"], reader_s=0, ended=threading.Event()) == {"busy": 1}
 
 
 def test_a_checkpoint_of_a_missing_database_is_an_error(tmp_path: Path) -> None:
-    results = checkpoint(tmp_path / "none.db", ["FULL"], reader_s=0, ended=threading.Event())
+    results = SqliteDatabase(tmp_path / "none.db").checkpoint(["FULL"], reader_s=0, ended=threading.Event())
     assert results == {"unable to open database file": 1}
 
 
@@ -78,13 +78,13 @@ def test_a_copy_has_the_orders_that_a_server_has_stored(path: Path, other: sqlit
     other.execute("UPDATE totals SET pending = 7")
     folder = tmp_path / "copies"
     folder.mkdir()
-    with closing(sqlite3.connect(copy_database(path, folder))) as copied:
+    with closing(sqlite3.connect(SqliteDatabase(path).copy(folder).path)) as copied:
         assert copied.execute("SELECT pending FROM totals").fetchone() == (7,)
     assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_every_new_order_changes_the_indexes_that_are_damaged(path: Path, other: sqlite3.Connection) -> None:
     pages = {page: name for name, page in other.execute("SELECT name, rootpage FROM sqlite_master")}
-    page_bytes, indexes = index_pages(path)
+    page_bytes, indexes = SqliteDatabase(path).index_pages()
     assert page_bytes == 4096
     assert {pages[page] for page in indexes} == {"orders_order_id", "orders_user"}

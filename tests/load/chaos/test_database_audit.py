@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from load.chaos.database import audit_database
-from load.chaos.report import MISSING, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.inspection import audit_database
+from load.chaos.report import MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
 from models.sqlite.files.opening import open_database
@@ -58,22 +59,31 @@ Audit = Callable[..., dict[str, list[tuple[str, int]]]]
 def audit(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Audit:
     """Return a function that runs the audit, and returns the problems by kind."""
 
-    def run(delivered: set[int] | None = None, **metrics: Any) -> dict[str, list[tuple[str, int]]]:
+    def run(delivered: dict[int, int] | None = None, **metrics: Any) -> dict[str, list[tuple[str, int]]]:
         return problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS | metrics, delivered)
 
     return run
 
 
 def problems_of(
-    path: Path, ledger: SentOrders, metrics: dict[str, Any], delivered: set[int] | None = None
+    path: Path, ledger: SentOrders, metrics: dict[str, Any], delivered: dict[int, int] | None = None
 ) -> dict[str, list[tuple[str, int]]]:
     findings = Findings(target="record")
-    audit_database(path, ledger, findings, metrics=metrics, delivered=delivered)
+    audit_database(SqliteDatabase(path), ledger, findings, metrics=metrics, delivered=delivered)
     return {row: problems for row, problems in findings.problems.items() if problems}
 
 
 def test_a_correct_database_has_no_problems(audit: Audit, ledger: SentOrders) -> None:
-    assert audit({ledger.orders.order_id(index) for index in range(ORDERS)}) == {}
+    assert audit({ledger.orders.order_id(index): 1 for index in range(ORDERS)}) == {}
+
+
+def test_an_order_that_was_delivered_more_often_than_claimed_is_found(
+    audit: Audit, file: sqlite3.Connection, ledger: SentOrders
+) -> None:
+    first, second, *others = [ledger.orders.order_id(index) for index in range(ORDERS)]
+    file.execute("UPDATE orders SET claims = 2 WHERE order_id = ?", (first,))
+    delivered = dict.fromkeys(others, 1) | {first: 2, second: 2}
+    assert audit(delivered) == {REPEATED: [("delivered 2 times, claimed 1 times", second)]}
 
 
 def test_an_acknowledged_order_without_a_row_is_missing(
@@ -103,7 +113,7 @@ def test_an_order_that_was_not_sent_whole_is_unknown(
 
 def test_an_order_that_the_receiver_never_took_is_undelivered(audit: Audit, ledger: SentOrders) -> None:
     [lacking, *others] = [ledger.orders.order_id(index) for index in range(ORDERS)]
-    assert audit(set(others)) == {UNDELIVERED: [("", lacking)]}
+    assert audit(dict.fromkeys(others, 1)) == {UNDELIVERED: [("", lacking)]}
 
 
 def test_an_order_that_is_stored_twice_is_found(audit: Audit, file: sqlite3.Connection, ledger: SentOrders) -> None:
@@ -155,7 +165,7 @@ def test_a_block_that_does_not_agree_with_its_orders_is_found(
 
 def test_a_missing_database_is_wrong_and_is_not_created(ledger: SentOrders, tmp_path: Path) -> None:
     problems = problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS)
-    assert problems == {WRONG: [("orders.db can't be read: unable to open database file", 0)]}
+    assert problems == {WRONG: [("the database can't be read: unable to open database file", 0)]}
     assert list(tmp_path.iterdir()) == []
 
 

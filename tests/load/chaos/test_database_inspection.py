@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from load.chaos import database
-from load.chaos.database import add_read_back, wait_until_processed
+from load.chaos import inspection
+from load.chaos.inspection import add_read_back, wait_until_processed
 from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import TargetServer
 from load.results.result import ReadBackResult
@@ -26,12 +26,12 @@ def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TargetServer, "terminate", _keep_running)  # no real server ignores the end of a run
 
 
-def inspect(target: TargetServer, send: Send, delivered: set[int] | None = None) -> tuple[bool, Findings]:
+def inspect(target: TargetServer, send: Send, delivered: dict[int, int] | None = None) -> tuple[bool, Findings]:
     """Send some orders, and return whether they were processed and what was found."""
 
     async def run() -> bool:
         is_processed = await wait_until_processed(target, timeouts=TIMEOUTS)
-        await database.inspect(target, delivered=delivered, timeouts=TIMEOUTS)
+        await inspection.inspect(target, delivered=delivered, timeouts=TIMEOUTS)
         return is_processed
 
     send(ORDERS)
@@ -43,7 +43,7 @@ def test_every_acknowledged_order_is_read(target: TargetServer, send: Send) -> N
     is_processed, found = inspect(target, send)
     assert (is_processed, found.acknowledged, found.is_inspected) == (True, ORDERS, True)
     # The shop has no database.
-    missing_database = ("orders.db can't be read: unable to open database file", 0)
+    missing_database = ("the database can't be read: unable to open database file", 0)
     assert {row: problems for row, problems in found.problems.items() if problems} == {WRONG: [missing_database]}
 
 
@@ -71,7 +71,7 @@ def test_an_unprocessed_order_is_stuck(target: TargetServer, send: Send, shop: S
 
 def test_a_webhook_for_an_order_that_was_never_sent_is_wrong(target: TargetServer, send: Send) -> None:
     never_sent = target.ledger.orders.order_id(ORDERS)
-    assert ("a webhook for an order that was never sent", never_sent) in inspect(target, send, {never_sent})[
+    assert ("a webhook for an order that was never sent", never_sent) in inspect(target, send, {never_sent: 1})[
         1
     ].problems[WRONG]
 

@@ -9,10 +9,12 @@ from random import Random
 import pytest
 
 from load.chaos.clients import LINES_PER_REQUEST
+from load.chaos.faults import Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.injection import Effect, FaultInjector
 from load.chaos.receiver import Receiver
-from load.chaos.report import WRONG, Fault, FaultKind, Findings, ReceiverFault, SecondStart
+from load.chaos.report import WRONG, Findings
 from load.chaos.second_server import SecondServers
+from load.chaos.sqlite_faults import SqliteFaults
 from load.chaos.target import TargetServer, reserve_port
 from models.sqlite.files.opening import open_database
 from tests.load.chaos.webhooks import ORDERS, new_checker
@@ -37,8 +39,11 @@ def inject(
 
 
 def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
-    second_servers = SecondServers(command=["-c", ""], folder=target.database.parents[1], orders=ORDERS, rng=Random(1))
-    return FaultInjector(receiver=receiver, second_servers=second_servers, rng=Random(1), ended=threading.Event())
+    second_servers = SecondServers(
+        command=["-c", ""], folder=Path(target.database.address).parents[1], orders=ORDERS, rng=Random(1)
+    )
+    faults = SqliteFaults(second_servers).methods
+    return FaultInjector(receiver=receiver, storage_faults=faults, rng=Random(1), ended=threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_without_a_server_and_a_database_there_is_no_effect(
 
 
 def test_problems_of_a_second_server_are_findings(target: TargetServer, tmp_path: Path) -> None:
-    open_database(target.database)
+    open_database(Path(target.database.address))
     assert inject(target, FaultKind.DAMAGE).made
     [(problem, _), *_] = target.findings.problems[WRONG]
     assert problem.startswith("a second server did not start: ")
@@ -71,7 +76,7 @@ def test_a_fault_that_this_machine_can_not_make_is_not_possible(
     target: TargetServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("load.chaos.second_server.SYSTEM_FOLDERS", "/nowhere")  # a machine without mkfs
+    monkeypatch.setattr("load.chaos.disk.SYSTEM_FOLDERS", "/nowhere")  # a machine without mkfs
     assert inject(target, FaultKind.READ_ONLY) == Effect(False, "mkfs.ext4 is not installed", is_possible=False)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from load.chaos.controlled import Controls
+from load.chaos.faults import WEBHOOK, Fault, FaultKind, ReceiverFault
 from load.chaos.injection import WEBHOOKS_AT_ONCE, Effect
 from load.chaos.receiver import Receiver
-from load.chaos.report import WEBHOOK, WRONG, Fault, FaultKind, Findings, ReceiverFault
+from load.chaos.report import WRONG, Findings
+from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import TargetServer
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.test_injection import new_injector
@@ -41,6 +43,7 @@ def target(tmp_path: Path) -> Iterator[TargetServer]:
         command=["-m", "load.chaos.controlled", str(controls.path), str(tmp_path / "server.py")],
         controls=controls,
         folder=tmp_path / WEBHOOK,
+        database=SqliteDatabase(tmp_path / WEBHOOK / "orders.db"),
         seed=1,
     )
     yield target

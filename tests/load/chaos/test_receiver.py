@@ -9,8 +9,9 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
+from load.chaos.faults import ReceiverFault
 from load.chaos.receiver import Receiver
-from load.chaos.report import WRONG, Findings, ReceiverFault
+from load.chaos.report import WRONG, Findings
 from load.chaos.target import RunFailed
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.webhooks import new_checker, webhook
@@ -52,7 +53,7 @@ async def receiving() -> AsyncIterator[tuple[Receiver, Sender, Findings]]:
 async def test_new_and_repeated_webhooks_are_delivered() -> None:
     async with receiving() as (receiver, sender, findings):
         assert [await sender.deliver(order_id) for order_id in (1, 2, 1)] == [200] * 3
-        assert (receiver.delivered, findings.problems[WRONG]) == ({1, 2}, [])
+        assert (dict(receiver.delivered), findings.problems[WRONG]) == ({1: 2, 2: 1}, [])
 
 
 @pytest.mark.gen_test
@@ -82,10 +83,10 @@ async def test_a_refused_order_is_not_delivered_until_it_is_repeated(fault: Rece
     async with receiving() as (receiver, sender, _):
         receiver.set_fault(fault)
         assert await sender.deliver(1) == status
-        assert (receiver.delivered, receiver.failed_requests[fault]) == (set(), 1)
+        assert (dict(receiver.delivered), receiver.failed_requests[fault]) == ({}, 1)
         receiver.set_fault(None)
         assert await sender.deliver(1) == 200
-        assert receiver.delivered == {1}
+        assert receiver.delivered == {1: 1}
 
 
 @pytest.mark.gen_test
@@ -98,7 +99,7 @@ async def test_a_gone_receiver_closes_and_refuses_connections_until_it_is_back()
             await sender.deliver(2)
         receiver.set_fault(None)
         assert await sender.deliver(2) == 200
-        assert receiver.delivered == {1, 2}
+        assert receiver.delivered == {1: 1, 2: 1}
 
 
 @pytest.mark.gen_test
@@ -108,7 +109,7 @@ async def test_hanging_connections_are_closed_when_the_fault_ends() -> None:
         hanging = asyncio.create_task(sender.deliver(1))
         while not receiver.failed_requests[ReceiverFault.HANG]:
             await turn_of_the_loop()
-        assert (receiver.delivered, hanging.done()) == (set(), False)
+        assert (dict(receiver.delivered), hanging.done()) == ({}, False)
         receiver.set_fault(None)
         with pytest.raises(ProtocolError):
             await hanging

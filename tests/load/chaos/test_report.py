@@ -4,23 +4,30 @@ from collections import Counter
 
 import pytest
 
-from load.chaos.report import (
-    DECK,
-    DIFFERING,
+from load.chaos.faults import (
     MAX_KILLS_DURING_HANG,
+    POSTGRESQL,
+    SQLITE,
+    WEBHOOK,
+    Crash,
+    Cut,
+    Deck,
+    FaultKind,
+    ReceiverFault,
+    plan_faults,
+)
+from load.chaos.report import (
+    DIFFERING,
     MISSING,
+    REPEATED,
     STUCK,
     TOTALS,
     UNDELIVERED,
     UNKNOWN,
-    WEBHOOK,
     WRONG,
-    FaultKind,
     Findings,
     Outcome,
-    ReceiverFault,
     format_outcome,
-    plan_faults,
 )
 from tests.cases import cases
 
@@ -30,13 +37,16 @@ LINES = {
     (DIFFERING, "user_id is 2, sent 1"): "record: differing: 2 x user_id is 2, sent 1: 77, 78",
     (STUCK, "Failed"): "record: stuck: 2 x Failed: 77, 78",
     (UNDELIVERED, ""): "record: undelivered: 77, 78",
+    (REPEATED, "delivered 2 times, claimed 1 times"): (
+        "record: delivered twice: 2 x delivered 2 times, claimed 1 times: 77, 78"
+    ),
     (UNKNOWN, ""): "record: unknown orders: 77, 78",
     (WRONG, "a new order got 500"): "record: wrong answers: 2 x a new order got 500: 77, 78",
     (TOTALS, "totals has 1"): "record: totals that differ: 2 x totals has 1: 77, 78",
 }
 JSON_KEYS = {
-    *("shop", "acknowledged", "missing", "differing", "stuck", "undelivered", "strangers"),
-    *("wrong_answers", "totals_that_differ", "found"),
+    *("shop", "acknowledged", "missing", "differing", "stuck", "undelivered", "delivered_twice"),
+    *("strangers", "wrong_answers", "totals_that_differ", "found"),
 }
 
 
@@ -92,12 +102,16 @@ def test_uninspected_servers_are_named_with_their_problems() -> None:
     ]
 
 
-def test_the_json_has_all_kinds_of_faults_and_all_counts() -> None:
-    outcome = Outcome(findings=[good_findings()])
+DECKS = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+
+
+@pytest.mark.parametrize("deck", DECKS.values(), ids=DECKS)
+def test_the_json_has_all_kinds_of_faults_and_all_counts(deck: Deck) -> None:
+    outcome = Outcome(findings=[good_findings()], deck=deck)
     outcome.made[FaultKind.KILL] += 1
     outcome.client_errors[FaultKind.KILL, "503s"] += 5
-    result = outcome.to_json(plan_faults(1, len(DECK)), seed=1)
-    assert [*result["faults"]] == [kind.value for kind in FaultKind]
+    result = outcome.to_json(plan_faults(1, len(deck.kinds), deck), seed=1)
+    assert [*result["faults"]] == [kind.value for kind in FaultKind if kind in deck.kinds]
     assert result["faults"]["kill"] == {
         "planned": 3,
         "made": 1,
@@ -112,7 +126,7 @@ def test_the_json_has_all_kinds_of_faults_and_all_counts() -> None:
 
 def test_a_fault_that_the_machine_can_not_make_is_reported_and_passes() -> None:
     outcome = Outcome(findings=[good_findings()], impossible={FaultKind.READ_ONLY: "unshare failed"})
-    plan = plan_faults(1, len(DECK))
+    plan = plan_faults(1, len(SQLITE.kinds))
     lines = [*format_outcome(outcome, plan)]
     assert "read-only was not made: unshare failed" in lines
     assert lines[-1] == "Nothing was lost, and nothing was wrong."
@@ -130,13 +144,18 @@ def test_a_longer_run_begins_with_the_faults_of_a_shorter_one() -> None:
 
 @cases("seed", SEEDS)
 def test_a_short_run_has_every_kind(seed: int) -> None:
-    assert {fault.kind for fault in plan_faults(seed, len(DECK))} == set(FaultKind)
+    of_sqlite, of_postgresql = (
+        {fault.kind for fault in plan_faults(seed, len(deck.kinds), deck)} for deck in DECKS.values()
+    )
+    assert (of_sqlite, of_postgresql) == ({*SQLITE.kinds}, {*POSTGRESQL.kinds})
+    assert of_sqlite | of_postgresql == {*FaultKind}
 
 
 @cases("seed", SEEDS)
 def test_three_hundred_faults_have_every_kind_at_least_five_times(seed: int) -> None:
-    kinds = Counter(fault.kind for fault in plan_faults(seed, 300))
-    assert min(kinds[kind] for kind in FaultKind) >= 5
+    for deck in DECKS.values():
+        kinds = Counter(fault.kind for fault in plan_faults(seed, 300, deck))
+        assert min(kinds[kind] for kind in deck.kinds) >= 5
 
 
 @cases("seed", SEEDS)
@@ -160,17 +179,34 @@ def test_faults_have_the_documented_lengths(seed: int) -> None:
 
 @cases("seed", SEEDS)
 def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
-    hanging = [fault for fault in plan_faults(seed, len(DECK)) if fault.detail == ReceiverFault.HANG.value]
+    hanging = [fault for fault in plan_faults(seed, len(SQLITE.kinds)) if fault.detail == ReceiverFault.HANG.value]
     assert [fault.target for fault in hanging] == [WEBHOOK]
     assert 1 <= hanging[0].count <= MAX_KILLS_DURING_HANG
 
 
 @cases("seed", SEEDS)
 def test_a_run_with_three_decks_has_every_receiver_fault(seed: int) -> None:
-    faults = plan_faults(seed, 3 * len(DECK))
+    faults = plan_faults(seed, 3 * len(SQLITE.kinds))
     assert {fault.detail for fault in faults if fault.kind is FaultKind.RECEIVER} == {
         fault.value for fault in ReceiverFault
     }
+
+
+def test_postgresql_crashes_in_both_ways_and_loses_connections_in_both_ways() -> None:
+    faults = plan_faults(1, 100, POSTGRESQL)
+    details = {
+        kind: {fault.detail for fault in faults if fault.kind is kind} for kind in (FaultKind.CRASH, FaultKind.CUT)
+    }
+    assert details == {
+        FaultKind.CRASH: {crash.value for crash in Crash},
+        FaultKind.CUT: {cut.value for cut in Cut},
+    }
+
+
+def test_a_few_crashes_outlast_the_deadline_of_ten_seconds_and_a_few_stalls_the_time_out_of_three() -> None:
+    for kind, limit_s in ((FaultKind.CRASH, 10), (FaultKind.STALL, 3)):
+        lengths = [fault.length_s for fault in plan_faults(1, 1000, POSTGRESQL) if fault.kind is kind]
+        assert 0 < sum(length_s > limit_s for length_s in lengths) < len(lengths)
 
 
 def test_a_few_locks_outlast_the_deadline_of_ten_seconds() -> None:

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from load.chaos.second_server import NotPossible, SecondServers
+from load.chaos.disk import NotPossible
+from load.chaos.second_server import SecondServers
 from load.chaos.target import orders_for
 from tests.process import ServerProcess, order
 
@@ -122,7 +123,7 @@ def test_a_server_that_acknowledges_orders_on_a_read_only_disk_is_wrong(second: 
 
 def test_without_mkfs_a_read_only_disk_is_not_possible(second: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("load.chaos.second_server.SYSTEM_FOLDERS", "/nowhere")  # a machine without the program
+    monkeypatch.setattr("load.chaos.disk.SYSTEM_FOLDERS", "/nowhere")  # a machine without the program
     with pytest.raises(NotPossible, match=r"^mkfs\.ext4 is not installed$"):
         second(["server.py"]).on_read_only_disk()
 

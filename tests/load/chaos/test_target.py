@@ -9,6 +9,7 @@ import pytest
 
 from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
+from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import RunFailed, TargetServer, orders_for
 
 LISTENING = "print('listening on http://127.0.0.1:9', flush=True)"
@@ -34,6 +35,7 @@ def server_of(code: str, folder: Path) -> Iterator[TargetServer]:
         command=["-c", code],
         controls=Controls(folder / "controls"),
         folder=folder / "record",
+        database=SqliteDatabase(folder / "record" / "orders.db"),
         seed=1,
     )
     try:

@@ -1,0 +1,178 @@
+"""Plans the faults of a run from its seed. Pure functions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import repeat
+from random import Random
+from typing import NamedTuple
+
+RECORD, WEBHOOK = "record", "webhook"
+TARGETS = (RECORD, WEBHOOK)  # The two target servers, named after their --processor.
+SHORTEST_S, LONGEST_S = 0.5, 3.0
+SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
+MAX_KILLS, MAX_KILLS_DURING_HANG, MAX_CUTS = 3, 2, 6
+LONGEST_START_S = 0.6  # The latest time after the launch at which a server is killed while it starts.
+OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
+LONGEST_PAUSE_S = 3.0
+LONGEST_STALL_S = 6.0  # The server waits 3 s for an answer of PostgreSQL.
+LEAST_HOURS, MOST_HOURS = 2, 48  # Steps of the clock. Each is longer than the longest delay of a retry: an hour + 20 %.
+
+
+class FaultKind(Enum):
+    """The kinds of faults, as load/README.md names and describes them."""
+
+    KILL = "kill"
+    TERM = "term"
+    FREEZE = "freeze"
+    FULL_DISK = "full-disk"
+    LOCK = "lock"
+    CHECKPOINT = "checkpoint"
+    VANISH = "vanish"
+    RECEIVER = "receiver"
+    CLOCK = "clock"
+    STDERR = "stderr"
+    SECOND = "second"
+    DAMAGE = "damage"
+    WAL = "wal"
+    READ_ONLY = "read-only"
+    CRASH = "crash"
+    BACKEND = "backend"
+    CUT = "cut"
+    STALL = "stall"
+
+
+class ReceiverFault(Enum):
+    """The ways in which the webhook receiver fails. The values are printed."""
+
+    GONE = "gone"
+    HANG = "hangs"
+    ERROR = "answers 500"
+    BUSY = "answers 503"
+    LIMIT = "answers 429"
+
+
+class SecondStart(Enum):
+    """How a second server is started on a database that is in use. The values are printed."""
+
+    HARD_LINK = "on a hard link"
+    NO_LOCK_FILE = "after the lock file was removed"
+
+
+class Crash(Enum):
+    """How PostgreSQL crashes. The values are printed."""
+
+    IMMEDIATE = "restart -m immediate"
+    KILL = "kill -9 of the postmaster"
+
+
+class Cut(Enum):
+    """How connections to PostgreSQL are cut. The values are printed."""
+
+    TERMINATE = "pg_terminate_backend"
+    ANSWER = "answers of PostgreSQL lost"
+
+
+class Deck(NamedTuple):
+    """The faults of one kind of database. A run is planned in groups, each with all faults of `kinds` in random order.
+
+    `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes.
+    """
+
+    kinds: tuple[FaultKind, ...]
+    maintenance: tuple[str, ...]
+
+
+TWICE = (
+    *(FaultKind.TERM, FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.LOCK, FaultKind.CHECKPOINT, FaultKind.VANISH),
+    FaultKind.RECEIVER,
+)
+ON_SQLITE = (FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+ON_POSTGRESQL = (FaultKind.CRASH, FaultKind.BACKEND, FaultKind.CUT, FaultKind.STALL) * 2
+ALWAYS = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, FaultKind.CLOCK, FaultKind.STDERR)
+SQLITE = Deck(kinds=(*ALWAYS, *ON_SQLITE), maintenance=("PASSIVE", "FULL", "RESTART", "TRUNCATE"))
+POSTGRESQL = Deck(kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"))
+ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A planned fault: it begins `pause_s` after the previous fault began, and lasts `length_s`.
+
+    `count` is the number of kills in a row, of checkpoints, of disconnecting clients, of kills while the receiver
+    hangs, of cuts, or of hours by which the clock is set. In a row of kills, each kill after the first one comes
+    `length_s` after the restart. `detail` is the value of a ReceiverFault, SecondStart, Crash or Cut, or has the
+    statements of the checkpoints.
+    """
+
+    kind: FaultKind
+    target: str
+    pause_s: float
+    length_s: float = 0.0
+    count: int = 1
+    detail: str = ""
+
+
+def plan_faults(seed: int, count: int, deck: Deck = SQLITE) -> list[Fault]:
+    """Return the first `count` faults of the endless sequence that `seed` determines."""
+    rng = Random(f"faults {seed}")
+    kinds = (kind for _ in repeat(None) for kind in rng.sample(deck.kinds, len(deck.kinds)))
+    receiver_faults = _receiver_faults(Random(f"manners {seed}"))
+    return [_fault(next(kinds), rng, receiver_faults, deck) for _ in range(count)]
+
+
+def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
+    """Yield groups with all five kinds. HANG is first or second, so that a run with two receiver faults has a HANG."""
+    others: list[ReceiverFault] = [fault for fault in ReceiverFault if fault is not ReceiverFault.HANG]
+    while True:
+        faults: list[ReceiverFault] = rng.sample(others, len(others))
+        faults.insert(rng.randrange(2), ReceiverFault.HANG)
+        yield from faults
+
+
+def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault], deck: Deck) -> Fault:
+    target = WEBHOOK if kind is FaultKind.RECEIVER else RECORD if kind in ON_RECORD else rng.choice(TARGETS)
+    # Some faults begin almost together, for example a kill while the disk is full.
+    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else LONGEST_PAUSE_S)
+    length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
+    count, detail = 1, ""
+    match kind:
+        case FaultKind.KILL:
+            count = max(1, rng.randint(1, MAX_KILLS + 2) - 2)
+            length_s = _seconds(rng, 0.0, LONGEST_START_S)
+        case FaultKind.TERM:
+            length_s = 0.0
+        case FaultKind.LOCK:
+            is_long = rng.random() < LONG_LOCK_SHARE
+            length_s = LONG_LOCK_S if is_long else _seconds(rng, SHORTEST_LOCK_S, LONGEST_S)
+        case FaultKind.CHECKPOINT:
+            count = rng.randint(2, 6)
+            detail = " ".join(rng.choices(deck.maintenance, k=count))
+            length_s = 1.0 if rng.random() < 0.5 else 0.0
+        case FaultKind.VANISH:
+            count, length_s = rng.randint(24, 60), _seconds(rng, 0.0, SHORTEST_S)
+        case FaultKind.RECEIVER:
+            detail = next(receiver_faults).value
+            # A server that is killed during a webhook must send the webhook again.
+            count = rng.randint(1, MAX_KILLS_DURING_HANG) if detail == ReceiverFault.HANG.value else 1
+        case FaultKind.CLOCK:
+            count = rng.choice((-1, 1)) * rng.randint(LEAST_HOURS, MOST_HOURS)
+        case FaultKind.SECOND:
+            detail = rng.choice([*SecondStart]).value
+        case FaultKind.CRASH | FaultKind.CUT | FaultKind.STALL:
+            length_s, count, detail = _fault_of_postgresql(kind, rng)
+    return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
+
+
+def _fault_of_postgresql(kind: FaultKind, rng: Random) -> tuple[float, int, str]:
+    """Return the length, count and detail of a fault. Some crashes last longer than the server tries to connect."""
+    if kind is FaultKind.CRASH:
+        length_s = LONG_LOCK_S if rng.random() < LONG_LOCK_SHARE else _seconds(rng, 0.0, LONGEST_S)
+        return length_s, 1, rng.choice([*Crash]).value
+    if kind is FaultKind.CUT:
+        return _seconds(rng, SHORTEST_S, LONGEST_S), rng.randint(1, MAX_CUTS), rng.choice([*Cut]).value
+    return _seconds(rng, SHORTEST_S, LONGEST_STALL_S), 1, ""
+
+
+def _seconds(rng: Random, shortest: float, longest: float) -> float:
+    return round(rng.uniform(shortest, longest), 2)

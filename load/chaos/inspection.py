@@ -1,0 +1,142 @@
+"""Reads all orders back, and checks a target server's database. Functions block; coroutines run on the event loop."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from load.chaos.clients import RetryingClient
+from load.chaos.database import Database
+from load.chaos.report import DIFFERING, MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.target import TargetServer
+from load.http.connections import Timeouts
+from load.orders.comparison import BadJson, decode_json
+from load.orders.generated import SentOrders
+from load.readback import Backlog, BacklogState, OrderReader
+from load.results.result import ReadBackResult
+
+COMPLETED = "Completed"
+STATUSES = ("Pending", "Processing", COMPLETED, "Failed", "Cancelled")
+MICROSECONDS = 1_000_000
+ROUNDING_S = 1e-6  # How much a mean in floating point may differ from the exact mean.
+READERS = 16
+
+
+def audit_database(
+    database: Database, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: Mapping[int, int] | None
+) -> None:
+    """Compare the stored orders with `ledger`, with the table `totals`, and with `metrics`, the JSON of GET /metrics.
+
+    `delivered` says how often each order was delivered: every stored order at least once, and at most once for each of
+    its claims. It is None if orders are not delivered. Adds findings.
+    """
+    try:
+        with database.connect(is_read_only=True) as connection:
+            for row, text in database.damage(connection):
+                findings.add(row, text)
+            counts = _audit_orders(connection.execute(database.orders), ledger, findings, delivered)
+            totals = connection.execute(database.totals)
+            for text in chain(_compare_totals(totals, counts), _compare_metrics(metrics, counts)):
+                findings.add(TOTALS, text)
+    except database.error as problem:
+        findings.add(WRONG, f"the database can't be read: {problem}")
+
+
+def _audit_orders(
+    rows: Iterable[tuple[int, str, int | None, int]],
+    ledger: SentOrders,
+    findings: Findings,
+    delivered: Mapping[int, int] | None,
+) -> Counter[str]:
+    """Check all orders. Return their counts by status (in lower case), and their total processing time."""
+    stored: set[int] = set()
+    counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
+    for order_id, status, took_us, claims in rows:
+        index = ledger.index_of(order_id)
+        if index is None:
+            findings.add(UNKNOWN, order_id=order_id)
+        elif index in stored:
+            findings.add(WRONG, "an order is stored twice", order_id)
+        else:
+            stored.add(index)
+        if delivered is not None and (times := delivered.get(order_id, 0)) > claims:
+            findings.add(REPEATED, f"delivered {times} times, claimed {claims} times", order_id)
+        counts[status.lower()] += 1
+        if status != COMPLETED:
+            findings.add(STUCK, status, order_id)
+            continue
+        counts["processing_us"] += took_us or 0
+        if delivered is not None and order_id not in delivered:
+            findings.add(UNDELIVERED, order_id=order_id)
+    missing = (index for index in ledger.acknowledged_indexes() if index not in stored)
+    findings.add_orders(MISSING, {ledger.orders.order_id(index): "" for index in missing})
+    return counts
+
+
+def _compare_totals(cursor: Any, counts: Mapping[str, int]) -> Iterator[str]:
+    rows = cursor.fetchall()
+    if len(rows) != 1:
+        yield f"totals has {len(rows)} rows"
+        return
+    totals = dict(zip((name for name, *_ in cursor.description), rows[0], strict=True))
+    for name, count in counts.items():
+        if totals.get(name) != count:
+            yield f"totals has {name} {totals.get(name)}, counted {count}"
+
+
+def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
+    metrics = given if isinstance(given, dict) else {}
+    expected = {f"{status.lower()}_orders": counts[status.lower()] for status in STATUSES}
+    for name, count in (expected | {"total_orders": sum(expected.values())}).items():
+        if metrics.get(name) != count:
+            yield f"/metrics has {name} {metrics.get(name)}, counted {count}"
+    completed = counts[COMPLETED.lower()]
+    mean_s = counts["processing_us"] / completed / MICROSECONDS if completed else 0.0
+    given_s = float("nan")
+    with suppress(TypeError, ValueError):
+        given_s = float(metrics.get("avg_processing_time", given_s))
+    if not abs(given_s - mean_s) <= ROUNDING_S:
+        yield f"/metrics has avg_processing_time {given_s:.6f}, counted {mean_s:.6f}"
+
+
+async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts) -> bool:
+    """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
+    with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
+        # `wait` also returns when the orders of the first poll are processed, but later orders are left.
+        while (state := await backlog.wait(before=0)) is BacklogState.PROCESSED and backlog.left:
+            pass
+        return state is BacklogState.PROCESSED
+
+
+async def inspect(target: TargetServer, *, delivered: Mapping[int, int] | None, timeouts: Timeouts) -> None:
+    """Read every acknowledged order back, stop the server, and check its database. Adds findings."""
+    findings = target.findings
+    orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
+    reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
+    result = await reader.read(indexes, again=False, connections=READERS)
+    metrics = None
+    with closing(RetryingClient(target)) as client, suppress(TimeoutError, BadJson):
+        async with asyncio.timeout(timeouts.answer_s):
+            metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
+    await target.terminate()
+    audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered)
+    await asyncio.to_thread(audit)
+    add_read_back(findings, result)
+    for order_id in delivered or ():
+        if target.ledger.index_of(order_id) is None:
+            findings.add(WRONG, "a webhook for an order that was never sent", order_id)
+    findings.is_inspected = True
+
+
+def add_read_back(findings: Findings, result: ReadBackResult) -> None:
+    """Add the problems of orders that were read back, except those that `audit_database` has already added."""
+    findings.acknowledged = result.acknowledged
+    findings.add_orders(MISSING, dict.fromkeys(result.lost_ids, ""))
+    findings.add_orders(DIFFERING, result.different)
+    findings.add_orders(STUCK, result.unprocessed)
+    for order_id, reason in result.unread.items():
+        findings.add(WRONG, f"an order can't be read: {reason}", order_id)

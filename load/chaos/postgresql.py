@@ -1,0 +1,236 @@
+"""Runs the PostgreSQL server of a target server, and a proxy between the two. Methods block; coroutines don't."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+from typing import Any
+
+import psycopg
+
+from load.chaos.database import Database
+from load.chaos.disk import NotPossible, create_image, run_program
+from load.chaos.report import TOTALS, WRONG
+from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer, give_away
+
+IMAGE_BYTES = 8 << 30  # Sparse: it needs only the space of the orders.
+BLOCK_BYTES, READ_BYTES = 4096, 1 << 16
+STATUS = """CASE WHEN work.node IS NOT NULL THEN 'Processing' WHEN work.sequence IS NOT NULL THEN 'Pending'
+    WHEN status = 'c' THEN 'Completed' WHEN status = 'f' THEN 'Failed' WHEN status = 'x' THEN 'Cancelled'
+    ELSE 'nowhere' END"""
+TOTALS_COLUMNS = ("pending", "processing", "completed", "failed", "cancelled", "processing_us")
+CHECKS = {
+    "an order is not in one of the tables work and ends": """
+SELECT count(*) FROM orders FULL JOIN work USING (sequence) FULL JOIN ends USING (sequence)
+WHERE order_id IS NULL OR (work.sequence IS NULL) = (ends.sequence IS NULL) OR work.created_us <> orders.created_us""",
+    "a block does not agree with its orders": """
+SELECT count(*) FROM (SELECT sequence >> 11 AS block, min(created_us), max(created_us) FROM orders GROUP BY 1) AS found
+LEFT JOIN (SELECT block, min(first_us) AS first_us, max(last_us) AS last_us FROM blocks GROUP BY 1) AS stored
+    USING (block) WHERE NOT coalesce(first_us <= min AND max <= last_us, false)""",
+    "a server that does not exist processes an order": """
+SELECT count(*) FROM work WHERE node IS NOT NULL AND node NOT IN (SELECT node FROM nodes)""",
+}
+"""For each text, how many rows of the tables it is true of."""
+AMCHECK = """
+SELECT bt_index_check(pg_class.oid, true) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+JOIN pg_am ON pg_am.oid = relam WHERE amname = 'btree' AND relnamespace = 'public'::regnamespace"""
+OF_THE_SERVER = "FROM pg_stat_activity WHERE application_name = 'orders'"
+
+
+class Proxy:
+    """Forwards connections to the Unix socket `target`. Runs on the event loop.
+
+    After `cut`, the next answer of PostgreSQL is lost, so the server does not know what PostgreSQL has done.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._connections = 0
+        self._cuts = 0
+        self._is_flowing = asyncio.Event()
+        self._is_flowing.set()
+
+    async def listen(self, socket: Path) -> asyncio.Server:
+        return await asyncio.start_unix_server(self._serve, str(socket))
+
+    def cut(self) -> int:
+        """Instead of forwarding the next answer, close its connection. Return 1."""
+        self._cuts += 1
+        return 1
+
+    def forget_cuts(self) -> int:
+        """Forward all answers from now on. Return how many cuts had not been made."""
+        left, self._cuts = self._cuts, 0
+        return left
+
+    async def stall(self, length_s: float) -> int:
+        """Forward nothing for `length_s`. Return the number of connections that stalled."""
+        self._is_flowing.clear()
+        try:
+            await asyncio.sleep(length_s)
+            return self._connections
+        finally:
+            self._is_flowing.set()
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._connections += 1
+        streams = [writer]
+        try:
+            answers, to_server = await asyncio.open_unix_connection(str(self._target))
+            streams.append(to_server)
+            pumps = [
+                asyncio.create_task(self._forward(reader, to_server, is_answer=False)),
+                asyncio.create_task(self._forward(answers, writer, is_answer=True)),
+            ]
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
+        except OSError:
+            # PostgreSQL does not run.
+            pass
+        finally:
+            self._connections -= 1
+            for stream in streams:
+                stream.close()
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter, *, is_answer: bool) -> None:
+        with suppress(OSError):
+            while data := await reader.read(READ_BYTES):
+                await self._is_flowing.wait()
+                if is_answer and self._cuts:
+                    self._cuts -= 1
+                    return
+                writer.write(data)
+                await writer.drain()
+
+
+class PostgresqlDatabase(Database):
+    """A database on a PostgreSQL server of its own. `restart_lock` is held by a task that stops and restarts it.
+
+    If possible, the server's files are on a file system of their own, which `full_disk` can fill.
+    """
+
+    begin_lock = "BEGIN; LOCK TABLE nodes IN SHARE MODE"
+    begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+    orders = f"""
+SELECT order_id, {STATUS}, processed_us - orders.created_us, coalesce(work.claims, ends.claims)
+FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  # noqa: S608 - constants
+    totals = f"SELECT {', '.join(f'sum({name})::bigint AS {name}' for name in TOTALS_COLUMNS)} FROM totals"  # noqa: S608
+    error = psycopg.Error
+
+    def __init__(self, folder: Path, *, programs: Path) -> None:
+        # Not in `folder`: the path of a Unix socket must be short.
+        self._sockets = Path(mkdtemp(prefix="load-chaos-"))
+        super().__init__(f"postgresql://orders@/postgres?host={self._sockets}")
+        self.restart_lock = asyncio.Lock()
+        self._folder = folder
+        self._mounted = folder / "mounted"
+        self._missing_disk = ""
+        own = self._sockets / "postgresql"
+        own.mkdir(mode=0o700)
+        log = folder / "postgresql.log"
+        self.server = PostgresqlServer(own, programs=programs, data=self._mounted / "data", log=log)
+        self.proxy = Proxy(self.server.socket)
+        self._listening: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._create)
+        await asyncio.to_thread(self.server.start)
+        self._listening = await self.proxy.listen(self._sockets / self.server.socket.name)
+
+    def _create(self) -> None:
+        self._mounted.mkdir()
+        try:
+            create_image(self._folder / "image", IMAGE_BYTES)
+            run_program("mount", "-o", "loop,nosuid,nodev", str(self._folder / "image"), str(self._mounted))
+        except NotPossible as reason:
+            self._missing_disk = str(reason)
+        give_away(self._mounted)
+        # PostgreSQL's user must be able to enter the folder, but not to list it.
+        for each in (self._sockets, self._folder, self._folder.parent):
+            each.chmod(0o711)
+        self.server.create()
+
+    def close(self) -> None:
+        if self._listening:
+            self._listening.close()
+            self._listening = None
+        self.server.stop(signal.SIGQUIT)
+        if self._mounted.is_mount():
+            run_program("umount", "--lazy", str(self._mounted))
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    @contextmanager
+    def connect(self, *, is_read_only: bool = False, timeout_s: float = 0.0) -> Iterator[psycopg.Connection[Any]]:
+        """Connect to PostgreSQL, not through the proxy. A `timeout_s` of 0 stands for no limit."""
+        connection = psycopg.connect(self.server.url, autocommit=True, options=f"-clock_timeout={timeout_s}s")
+        # The connection's own `with` would roll back first, and print a warning if PostgreSQL has crashed.
+        with closing(connection):
+            yield connection
+
+    def is_busy(self, connection: Any, statement: str) -> bool:
+        try:
+            connection.execute(statement)
+        except psycopg.errors.LockNotAvailable:
+            return True
+        return False
+
+    def damage(self, connection: Any) -> Iterator[tuple[str, str]]:
+        for text, sql in CHECKS.items():
+            if count := connection.execute(sql).fetchone()[0]:
+                yield TOTALS, f"{text}: {count} times"
+        if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone() is not None:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
+            try:
+                connection.execute(AMCHECK)
+            except psycopg.Error as problem:
+                yield WRONG, f"amcheck: {problem}"
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """While the block runs, the disk of PostgreSQL has no space. Raises NotPossible if it has no own disk."""
+        if self._missing_disk:
+            raise NotPossible(self._missing_disk)
+        ballast, size = self._mounted / "ballast", IMAGE_BYTES
+        try:
+            with ballast.open("wb") as file:
+                while size >= BLOCK_BYTES:
+                    try:
+                        os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
+                    except OSError:
+                        size //= 2
+            yield
+        finally:
+            ballast.unlink()
+
+    def kill_backend(self, rng: Random) -> bool:
+        """Send SIGKILL to a process that serves a connection of the server. Return False if there is none."""
+        with self.connect() as connection:
+            pids = [pid for (pid,) in connection.execute(f"SELECT pid {OF_THE_SERVER}")]
+        if pids:
+            os.kill(rng.choice(pids), signal.SIGKILL)
+        return bool(pids)
+
+    def terminate_backends(self) -> int:
+        """End all connections of the server, and return how many there were."""
+        with self.connect() as connection:
+            return connection.execute(f"SELECT pg_terminate_backend(pid) {OF_THE_SERVER}").rowcount
+
+    def wait_until_connected(self) -> None:
+        """Wait until PostgreSQL accepts connections. Raises psycopg.Error if it does not within a minute."""
+        end_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                with self.connect():
+                    return
+            except psycopg.OperationalError:
+                if time.monotonic() > end_s:
+                    raise
+                time.sleep(POLL_EVERY_S)

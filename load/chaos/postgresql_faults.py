@@ -1,0 +1,105 @@
+"""Injects the faults of PostgreSQL. Runs on the event loop; calls that block run on other threads."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from load.chaos.clients import DISK_FULL
+from load.chaos.database import Database
+from load.chaos.disk import NotPossible
+from load.chaos.faults import TARGETS, Crash, Cut, Fault, FaultKind
+from load.chaos.injection import Effect, Faults
+from load.chaos.postgresql import PostgresqlDatabase
+from load.chaos.target import TargetServer
+
+SIGNALS = {Crash.IMMEDIATE: signal.SIGQUIT, Crash.KILL: signal.SIGKILL}
+
+
+def use_postgresql(folder: Path, *, programs: Path, seed: int) -> tuple[Mapping[str, Database], Faults]:
+    """Return the databases of the target servers, and the faults of their kind."""
+    databases = {name: PostgresqlDatabase(folder / name, programs=programs) for name in TARGETS}
+    return databases, PostgresqlFaults(databases=databases, rng=Random(f"backends {seed}")).methods
+
+
+@dataclass(kw_only=True)
+class PostgresqlFaults:
+    """Crashes PostgreSQL, fills its disk, and cuts its connections. `databases` has each target server's database."""
+
+    databases: Mapping[str, PostgresqlDatabase]
+    rng: Random
+
+    @property
+    def methods(self) -> Faults:
+        return {
+            FaultKind.FULL_DISK: self._fill_disk,
+            FaultKind.CRASH: self._crash,
+            FaultKind.BACKEND: self._kill_backend,
+            FaultKind.CUT: self._cut,
+            FaultKind.STALL: self._stall,
+        }
+
+    async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
+        database, before = self.databases[target.name], target.client_errors[DISK_FULL]
+        async with database.restart_lock:
+            try:
+                with target.start_blocked(), database.full_disk():
+                    await asyncio.sleep(fault.length_s)
+            except NotPossible as reason:
+                return Effect(False, str(reason), is_possible=False)
+            # Without space for its write-ahead log, PostgreSQL ends itself.
+            was_running = database.server.is_running
+            await asyncio.to_thread(database.server.start)
+        refused = target.client_errors[DISK_FULL] - before
+        ended = "" if was_running else ", PostgreSQL ended"
+        return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it{ended}")
+
+    async def _crash(self, target: TargetServer, fault: Fault) -> Effect:
+        database = self.databases[target.name]
+        async with database.restart_lock:
+            with target.start_blocked():
+                await asyncio.to_thread(database.server.stop, SIGNALS[Crash(fault.detail)])
+                await asyncio.sleep(fault.length_s)
+                begun_s = time.monotonic()
+                await asyncio.to_thread(database.server.start)
+        return Effect(True, f"{fault.detail}: {fault.length_s:.1f} s, back after {time.monotonic() - begun_s:.1f} s")
+
+    async def _kill_backend(self, target: TargetServer, fault: Fault) -> Effect:
+        """Kill one process of PostgreSQL. PostgreSQL then ends all others, and recovers as after a crash."""
+        database = self.databases[target.name]
+        async with database.restart_lock:
+            with target.start_blocked():
+                try:
+                    # While this task holds the lock, the server is not restarted, so it has connections.
+                    async with target.restart_lock:
+                        was_killed = await asyncio.to_thread(database.kill_backend, self.rng)
+                except database.error as problem:
+                    return Effect(False, str(problem))
+                begun_s = time.monotonic()
+                await asyncio.to_thread(database.wait_until_connected)
+        text = f"killed, PostgreSQL back after {time.monotonic() - begun_s:.1f} s"
+        return Effect(was_killed, text if was_killed else "the server had no connection")
+
+    async def _cut(self, target: TargetServer, fault: Fault) -> Effect:
+        database, cut = self.databases[target.name], 0
+        with target.start_blocked():
+            for _ in range(fault.count):
+                try:
+                    if Cut(fault.detail) is Cut.TERMINATE:
+                        cut += await asyncio.to_thread(database.terminate_backends)
+                    else:
+                        cut += database.proxy.cut()
+                except database.error as problem:
+                    return Effect(False, str(problem))
+                await asyncio.sleep(fault.length_s / fault.count)
+            cut -= database.proxy.forget_cuts()
+        return Effect(cut > 0, f"{fault.detail}: {cut} connections in {fault.length_s:.1f} s")
+
+    async def _stall(self, target: TargetServer, fault: Fault) -> Effect:
+        database = self.databases[target.name]
+        with target.start_blocked():
+            stalled = await database.proxy.stall(fault.length_s)
+        return Effect(stalled > 0, f"{stalled} connections for {fault.length_s:.1f} s")
