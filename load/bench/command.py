@@ -2,8 +2,8 @@
 
 The server is compared with a bare Tornado or with itself. With `--against FOLDER`, it is compared with the server in
 that folder, for example a checkout of an earlier commit. `--stored FILE` adds trials that compare a server on a copy of
-the file with a server that has few orders. `python -m load.fill` creates a file with many orders. `--only NAME` runs
-one trial.
+the file with a server that has few orders. `python -m load.fill` creates a file with many orders. With `--database
+URL`, a server on PostgreSQL is compared with one on SQLite. `--only NAME` runs one trial.
 
 Each server is a process on this machine. The servers are measured in turns, so that a slow phase of the machine affects
 all of them. After Ctrl-C, the rows so far are printed. The exit status is 0 if every figure is within its bound, 1 if
@@ -12,22 +12,35 @@ not, 2 for bad flags, and 130 after Ctrl-C.
 
 import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from shutil import which
 
 from load.bench import background_trials, size_trials, trials
 from load.bench.measurement import Meter
+from load.bench.postgresql_trials import full_cycle, new_schema
 from load.bench.stall_trial import stalls
 from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
-from load.bench.workloads import AT_ONCE, FUNCTION, GUARDED, KEY, RECORD, RECORDED, WEBHOOK, TrialServers
+from load.bench.workloads import (
+    AT_ONCE,
+    FUNCTION,
+    GUARDED,
+    KEY,
+    POSTGRESQL,
+    RECORD,
+    RECORDED,
+    SQLITE,
+    WEBHOOK,
+    TrialServers,
+)
 from load.bench.wrk import WRK, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import CommandError, ExitStatus, UsageError
-from load.cli.flags import CommandParser, seconds, whole_number
+from load.cli.flags import CommandParser, postgresql_url, seconds, whole_number
 from load.http.address import reach
 from load.system.machine import allow_connections, describe_machine, new_folder
 from load.system.reference_servers import RECEIVER, SLOW_RECEIVER
@@ -38,13 +51,17 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """Describes a trial. `servers` has the names of its servers, ours last. If `needs_stored`, it needs --stored."""
+    """Describes a trial. `servers` has the names of its servers, ours last.
+
+    If `needs_stored`, it needs --stored. If `needs_database`, it needs --database.
+    """
 
     title: str
     run: Callable[[Trial], Awaitable[list[Row]]]
     servers: tuple[str, ...] = ("bare", "ours")
     needs_wrk: bool = False
     needs_stored: bool = False
+    needs_database: bool = False
 
 
 def _stored_plan(title: str, run: Callable[[Trial], Awaitable[list[Row]]]) -> Plan:
@@ -84,23 +101,53 @@ PLANS = {
     "stored-bulk": _stored_plan("POST /orders, 1,000 a request", size_trials.stored_bulk),
     "stored-metrics": _stored_plan("GET /metrics, one after another", size_trials.stored_metrics),
     "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
+    "postgresql": Plan(
+        "POST /order, on PostgreSQL against SQLite", full_cycle, (SQLITE, POSTGRESQL), needs_database=True
+    ),
+    "postgresql-cost": Plan(
+        "the CPU time that the server uses for an order, on SQLite and on PostgreSQL",
+        trials.cost,
+        (RECEIVER, SQLITE, POSTGRESQL),
+        needs_database=True,
+    ),
+    "postgresql-memory": Plan(
+        "the memory of a server on PostgreSQL whose orders stay Pending",
+        partial(size_trials.memory, database=" on PostgreSQL"),
+        (),
+        needs_database=True,
+    ),
 }
 CHANGE = Plan("POST /order, with record processing running on both servers", trials.change, ("other", "ours"))
 
 
-def choose_plans(names: Sequence[str] | None, *, has_stored: bool) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and why others can't. Raises CommandError if `names` names one that can't run."""
+def choose_plans(
+    names: Sequence[str] | None, *, has_stored: bool, has_database: bool = False
+) -> tuple[list[Plan], list[str]]:
+    """Return the trials that can run, and why others can't. Raises CommandError if `names` names one that can't run.
+
+    With a PostgreSQL database and without names, only those are returned that compare it with SQLite.
+    """
+    if has_database and not names:
+        names = [name for name, plan in PLANS.items() if plan.needs_database or name == "memory"]
     chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
     without_wrk = [plan for plan in chosen.values() if plan.needs_wrk and not which(WRK)]
-    without_file = [name for name, plan in chosen.items() if plan.needs_stored and not has_stored]
     lines = [f"{WRK} (a Debian package) is not installed, which leaves out: {plan.title}" for plan in without_wrk]
     if names and lines:
         raise CommandError(lines[0])
-    if without_file:
-        lines.append(f"left out without --stored FILE (`{HOW_TO_STORE}` makes it): {', '.join(without_file)}")
-        if names:
-            raise UsageError(lines[0])
-    return [plan for name, plan in chosen.items() if plan not in without_wrk and name not in without_file], lines
+    for flag, is_given, needs in (
+        ("--database URL", has_database, [name for name, plan in chosen.items() if plan.needs_database]),
+        (
+            f"--stored FILE (`{HOW_TO_STORE}` makes it)",
+            has_stored,
+            [name for name in chosen if chosen[name].needs_stored],
+        ),
+    ):
+        if needs and not is_given:
+            lines.append(f"left out without {flag}: {', '.join(needs)}")
+            if names:
+                raise UsageError(lines[-1])
+            chosen = {name: plan for name, plan in chosen.items() if name not in needs}
+    return [plan for plan in chosen.values() if plan not in without_wrk], lines
 
 
 def main(argv: Sequence[str]) -> int:
@@ -121,16 +168,21 @@ class Benchmark(Command):
     def run(self) -> ExitStatus:
         flags, plans = self._flags, [CHANGE]
         if not flags.against:
-            plans, self._left_out = choose_plans(flags.only, has_stored=bool(flags.stored))
+            plans, self._left_out = choose_plans(
+                flags.only, has_stored=bool(flags.stored), has_database=bool(flags.database)
+            )
         allow_connections(AT_ONCE)
         programs = {WRK: wrk_version()} if which(WRK) else {}
         self._machine = describe_machine(flags.folder) | programs
         self._print_head()
         for plan in plans:
             print_line(f"\n{plan.title}")
-            with new_folder(flags.folder, prefix="load-bench-", is_wanted=lambda: False) as folder:
+            with (
+                new_folder(flags.folder, prefix="load-bench-", is_wanted=lambda: False) as folder,
+                new_schema(flags.database) if plan.needs_database else nullcontext("") as database,
+            ):
                 stored = flags.stored if plan.needs_stored else None
-                servers = TrialServers(folder, stored=stored, checkout=flags.against)
+                servers = TrialServers(folder, stored=stored, checkout=flags.against, database=database)
                 self._rows += run_plan(plan, servers, runs=flags.runs, seconds=flags.seconds)
         self._is_complete = True
         return ExitStatus.PASSED if self._passed else ExitStatus.FAILED
@@ -188,10 +240,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--stored", type=_stored, metavar="FILE", help="also run the trials with many stored orders, on copies of FILE"
     )
+    database = "only compare a server on this PostgreSQL database with one on SQLite: postgresql://USER@HOST/NAME"
+    parser.add_argument("--database", type=postgresql_url, metavar="URL", help=database)
     parser.add_json()
     flags = parser.parse(argv)
-    if (flags.only or flags.stored) and flags.against:
-        flag = "--only" if flags.only else "--stored"
+    if (flags.only or flags.stored or flags.database) and flags.against:
+        flag = "--only" if flags.only else "--stored" if flags.stored else "--database"
         parser.error(f"{flag} and --against exclude each other: another checkout is compared in one trial")
     return flags
 

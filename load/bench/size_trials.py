@@ -94,9 +94,9 @@ async def start(trial: Trial) -> list[Row]:
     return [row]
 
 
-async def memory(trial: Trial) -> list[Row]:
+async def memory(trial: Trial, *, database: str = "") -> list[Row]:
     """Measure the highest memory of a server while 1,000,000 orders are Pending. Runs once, not `trial.runs` times."""
-    name = f"largest resident memory of the server with {PENDING_IN_MEMORY:,} Pending orders"
+    name = f"largest resident memory of the server{database} with {PENDING_IN_MEMORY:,} Pending orders"
     row = Row(name=name, unit=" MiB", at_most=60.0, aim=50.0)
     orders = PENDING_IN_MEMORY + ARRAY_SIZE
     with trial.start_server(*HOLDING, *MAX_BACKLOG) as process:

@@ -10,7 +10,7 @@ from itertools import count, islice, repeat
 from pathlib import Path
 from random import Random
 
-from load.bench.measurement import Check, Measurement, expect
+from load.bench.measurement import CLIENTS, Check, Measurement, expect
 from load.bench.trial import Load, Row, Server, Trial
 from load.fill.command import ARRAY_SIZE, fill
 from load.http.address import Address
@@ -35,6 +35,7 @@ ARRAYS_PER_SECOND = 500
 ORDERS_PER_SECOND = 100_000
 METRICS_GETS = 50
 GUARDED, RECORD, FUNCTION, WEBHOOK, RECORDED = "guarded", "record", "function", "webhook", "recorded"
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
 STATEMENTS = "statements"  # The file with the statements of the server RECORDED, in the folder of its trial.
 KEY = "the-key-of-the-benchmark"
 START_S = 60.0  # Enough for a large file that must be read from the disk completely.
@@ -67,9 +68,9 @@ def gets(server: Server) -> Iterator[bytes]:
         yield b"%s%d%s" % (before, 1 + int(random.random() * server.stored), after)
 
 
-async def post_orders(trial: Trial, server: Server) -> Measurement:
+async def post_orders(trial: Trial, server: Server, *, clients: int = CLIENTS) -> Measurement:
     requests = posts(server.address, server.ids)
-    return await trial.meter.throughput(server.address, requests, new_order, seconds=trial.seconds)
+    return await trial.meter.throughput(server.address, requests, new_order, clients=clients, seconds=trial.seconds)
 
 
 async def post_encoded_orders(trial: Trial, server: Server) -> Measurement:
@@ -141,10 +142,14 @@ async def _send_at_rate(trial: Trial, server: Server, requests: Iterator[bytes],
 
 
 class TrialServers:
-    """Prepares a trial's servers. `ours` gets a copy of the database `stored`. `other` is the server in `checkout`."""
+    """Prepares a trial's servers. `other` is the server in `checkout`.
 
-    def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None) -> None:
+    `ours` gets a copy of the file `stored`, or the PostgreSQL database with the URL `database`.
+    """
+
+    def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None, database: str = "") -> None:
         self.folder = folder
+        self._database = database or str(folder / "orders.db")
         self._checkout = checkout
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
@@ -154,18 +159,18 @@ class TrialServers:
 
     def ours(self, *flags: str) -> ServerProcess:
         """Return our server on the trial's database, with additional flags; it is not started yet."""
-        return self._process("server.py", "--port", "0", "--database", str(self.folder / "orders.db"), *flags)
+        return self._process("server.py", "--port", "0", "--database", self._database, *flags)
 
     def named(self, name: str) -> ServerProcess:
         """Return the server with this name, not started yet. Raises the errors of `fill`.
 
-        `ours` and `big` are our server; `guarded` is our server with a key, a rate limit and the access log. `small` is
-        our server on a new database with 10,000 orders, `twin` on a new database without orders. `record`, `function`
-        and `webhook` are our server on new databases, with these processors; webhooks go to the receiver that was
-        started before. `recorded` is our server, and writes its statements to the file STATEMENTS. `other` is the
-        server in the checkout. `bare` and the receivers are reference servers.
+        `ours`, `big` and `postgresql` are our server; `guarded` is our server with a key, a rate limit and the access
+        log. `small` is our server on a new database with 10,000 orders, `twin` and `sqlite` on new databases without
+        orders. `record`, `function` and `webhook` are our server on new databases, with these processors; webhooks go
+        to the receiver that was started before. `recorded` is our server, and writes its statements to the file
+        STATEMENTS. `other` is the server in the checkout. `bare` and the receivers are reference servers.
         """
-        if name in ("ours", "big"):
+        if name in ("ours", "big", POSTGRESQL):
             return self.ours()
         if name == GUARDED:
             keys = self.folder / "keys"

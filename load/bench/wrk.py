@@ -51,14 +51,14 @@ def wrk_version() -> str:
     return done.stdout.partition("Copyright")[0].removeprefix(WRK).strip()
 
 
-async def post_orders(trial: Trial, server: Server) -> Measurement:
+async def post_orders(trial: Trial, server: Server, *, clients: int = CLIENTS) -> Measurement:
     """Send the requests of `workloads.post_orders` with wrk. Orders that the server already had count as right."""
     if not which(WRK):
-        return await workloads.post_orders(trial, server)
+        return await workloads.post_orders(trial, server, clients=clients)
     script = posting(server.address, first_id=next(server.ids))
-    measured = await measure_wrk(server.address, script, clients=CLIENTS, seconds=trial.seconds)
+    measured = await measure_wrk(server.address, script, clients=clients, seconds=trial.seconds)
     # Skip the ids of all orders that were sent, even without a response.
-    sent = measured.right + measured.wrong.total() + 2 * CLIENTS
+    sent = measured.right + measured.wrong.total() + 2 * clients
     deque(islice(server.ids, sent), maxlen=0)
     return measured
 

@@ -12,6 +12,7 @@ from load.cli.errors import ExitStatus, reason_of_os_error, without_keys
 
 STDOUT = Path("-")
 HIGHEST = 2**63 - 1  # The largest integer that SQLite stores, and therefore the highest id.
+POSTGRESQL = "postgresql://"
 DAY_S = 86_400.0
 LOWEST_RATE = 0.001
 SMALLEST = nextafter(0, 1)  # The smallest number above 0.
@@ -112,6 +113,15 @@ def writable_folder(text: str) -> Path:
             return Path(text)
     except OSError as problem:
         raise argparse.ArgumentTypeError(f"{text} is not a writable folder: {reason_of_os_error(problem)}") from None
+
+
+def postgresql_url(text: str) -> str:
+    """Read the URL of a PostgreSQL database. Rejects a password, because all users can see the flags of a process."""
+    if not text.startswith(POSTGRESQL):
+        raise argparse.ArgumentTypeError(f"must be {POSTGRESQL}USER@HOST/NAME")
+    if ":" in text.partition("://")[2].rpartition("@")[0] or "password" in text:
+        raise argparse.ArgumentTypeError("must not have a password: set PGPASSWORD, or use a password file")
+    return text
 
 
 def named_file(text: str) -> Path:

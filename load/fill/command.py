@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from load.cli.command import Command, ProgressBar, run_to_end
 from load.cli.errors import CommandError, ExitStatus
-from load.cli.flags import CommandParser, named_file, whole_number
+from load.cli.flags import POSTGRESQL, CommandParser, named_file, postgresql_url, whole_number
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import Connections, RequestTiming, Timeouts
@@ -134,4 +134,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _file_or_url(text: str) -> Path | str:
-    return text if text.startswith("postgresql://") else named_file(text)
+    return postgresql_url(text) if text.startswith(POSTGRESQL) else named_file(text)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from load.settings import parse_settings
+from tests.postgresql.databases import temporary_database
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
 from tests.process import DEADLINE_S, ROOT, ServerProcess
@@ -96,6 +97,15 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
     # One stall of the disk changes the p99 of such a short run. Only that row is allowed to fail.
     failed = re.findall(r"^FAIL .*: (.*)$", printed, re.MULTILINE)
     assert failed in ([], ["p99 of POST /order from when due, in the last minute"]), printed
+
+
+@pytest.mark.postgresql
+def test_the_benchmark_on_postgresql_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
+    flags = ("--runs", "1", "--seconds", "0.1", "--only", "postgresql", "--folder", str(tmp_path))
+    with temporary_database() as url:
+        replaced = {"postgresql://shop@db.example/orders": url}
+        printed = run(example("-m load.bench --database", LOAD), replaced=replaced, more=flags, statuses=(0, 1))
+    assert "PostgreSQL against SQLite" in printed
 
 
 @pytest.mark.postgresql

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import workloads
-from load.bench.command import PLANS, Plan, main
+from load.bench import size_trials, workloads
+from load.bench.command import PLANS, Plan, choose_plans, main
 from load.bench.trial import Row
 from load.cli.errors import CommandError
 from load.system.server_process import ROOT
+from tests.postgresql.databases import connect, execute, temporary_database
 from tests.process import need
 
 # Trials with many orders are in test_size_trials.py.
-TRIALS = [name for name, plan in PLANS.items() if not plan.needs_stored and name != "memory"]
+TRIALS = [name for name, plan in PLANS.items() if not (plan.needs_stored or plan.needs_database or name == "memory")]
 SHORT = ["--runs", "1", "--seconds", "0.2"]
 ROWS = {"intake": 3, "stream": 2, "cost": 3}
 
@@ -98,11 +99,54 @@ def test_an_unwritable_result_is_reported_before_any_trial(capsys: pytest.Captur
     assert "argument --json: /proc/version can't be written: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--only", "--stored"])
+def test_trials_that_need_a_database_are_left_out_or_refused_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name for name, plan in PLANS.items() if plan.needs_database]
+    plans, lines = choose_plans(None, has_stored=True)
+    assert not any(plan.needs_database for plan in plans)
+    assert lines[-1] == f"left out without --database URL: {', '.join(names)}"
+    assert main(["--only", names[0]]) == 2
+    assert "without --database URL" in capsys.readouterr().err
+
+
+def test_with_a_database_only_the_trials_that_compare_it_run() -> None:
+    plans, lines = choose_plans(None, has_stored=False, has_database=True)
+    assert ([plan for plan in plans if not plan.needs_database], lines) == ([PLANS["memory"]], [])
+
+
+def test_a_database_that_can_not_be_reached_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"postgresql://orders@/orders?host={tmp_path}"
+    assert main(["--database", url, "--folder", str(tmp_path)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m load.bench: {url}: ")
+
+
+@pytest.mark.postgresql
+def test_a_server_on_postgresql_is_compared_with_one_on_sqlite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # fewer, to be fast
+    report = tmp_path / "report.json"
+    with temporary_database() as url:
+        status = main([*SHORT, "--folder", str(tmp_path), "--json", str(report), "--database", url])
+        with connect(url) as connection:
+            schemas = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'load%'"
+            assert execute(connection, schemas) == [(0,)]
+    result = json.loads(report.read_bytes())
+    assert [row["wrong_answers"] for row in result["rows"]] == [{}] * 6
+    assert [row["must"] for row in result["rows"]] == ["<= 60.00 MiB", ">= 0.60", ">= 0.35", "", "", "<= 60.00 MiB"]
+    for row in result["rows"][1:3]:
+        [run] = row["runs"]
+        assert run["value"] == pytest.approx(run["postgresql_per_second"] / run["sqlite_per_second"])
+    assert all(row["median"] > 0 for row in result["rows"])
+    assert status == (0 if result["passed"] else 1)
+    assert "left out" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--only", "--stored", "--database"])
 def test_against_excludes_other_trials(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "orders.db"
     file.write_bytes(b"SQLite format 3\0")
-    flags = [flag, str(file) if flag == "--stored" else "crowd"]
+    flags = [flag, {"--stored": str(file), "--database": "postgresql://shop@/orders"}.get(flag, "crowd")]
     with pytest.raises(SystemExit) as ended:
         main([*flags, "--against", str(ROOT)])
     assert ended.value.code == 2

@@ -52,6 +52,16 @@ def test_a_postgresql_database_is_filled_once(capsys: pytest.CaptureFixture[str]
         assert "the database has 2,500 orders already" in capsys.readouterr().err
 
 
+def test_a_password_in_the_url_is_refused_and_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for url in ("postgresql://shop:hidden@db.example/orders", "postgresql://db.example/orders?password=hidden"):
+        with pytest.raises(SystemExit) as ended:
+            main(["--orders", "10", "--database", url])
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert "argument --database: must not have a password: set PGPASSWORD" in error
+        assert "hidden" not in error
+
+
 @pytest.mark.parametrize("name", ["-", ":memory:"])
 def test_the_database_must_be_a_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
