@@ -52,13 +52,13 @@ class Proxy:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._connections = 0
+        self._connections: set[asyncio.Task[None]] = set()
         self._cuts = 0
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
 
     async def listen(self, socket: Path) -> asyncio.Server:
-        return await asyncio.start_unix_server(self._serve, str(socket))
+        return await asyncio.start_unix_server(self._accept, str(socket))
 
     def cut(self) -> int:
         """Instead of forwarding the next answer, close its connection. Return 1."""
@@ -75,12 +75,16 @@ class Proxy:
         self._is_flowing.clear()
         try:
             await asyncio.sleep(length_s)
-            return self._connections
+            return len(self._connections)
         finally:
             self._is_flowing.set()
 
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        self._connections += 1
         streams = [writer]
         try:
             answers, to_server = await asyncio.open_unix_connection(str(self._target))
@@ -96,7 +100,6 @@ class Proxy:
             # PostgreSQL does not run.
             pass
         finally:
-            self._connections -= 1
             for stream in streams:
                 stream.close()
 
@@ -148,6 +151,8 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
     def _create(self) -> None:
         self._mounted.mkdir()
         try:
+            if os.geteuid() != 0:
+                raise NotPossible("only root can mount a file system")
             create_image(self._folder / "image", IMAGE_BYTES)
             run_program("mount", "-o", "loop,nosuid,nodev", str(self._folder / "image"), str(self._mounted))
         except NotPossible as reason:

@@ -124,6 +124,23 @@ def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, stat
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.postgresql
+def test_sigint_leaves_no_postgresql_running(open_folder: Path) -> None:
+    need_postgresql()
+    flags = ["--postgresql", str(installed_programs()), "--faults", "27", "--seed", LATE]
+    with run_chaos(open_folder, *flags) as process:
+        wait_until(lambda: all(any_listening(open_folder, name) for name in TARGETS))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (130, ""), out
+    assert processes_with(str(open_folder)) == []
+    assert [*open_folder.iterdir()] == []
+
+
+def any_listening(folder: Path, name: str) -> bool:
+    return any(b"listening" in log.read_bytes() for log in folder.glob(f"*/{name}/server-*.log"))
+
+
 def test_servers_that_do_not_start_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
