@@ -37,7 +37,7 @@ from load.http.connections import Timeouts
 from load.system.machine import allow_connections, new_folder
 from load.system.postgresql import programs_folder
 
-ATTEMPTS_S = 60.0  # How long to retry a fault without effect. Locks and pauses of webhooks are shorter.
+ATTEMPTS_S = 120.0  # How long to retry a fault without effect. Locks and pauses of webhooks are shorter.
 RETRY_S, POLL_EVERY_S = 0.5, 0.1
 STUCK_AFTER_S, LONGEST_DELAY = 60.0, 1.5
 """Orders are stuck if none is processed for 60 s plus 1.5 times the duration of the run so far."""

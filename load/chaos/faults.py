@@ -14,7 +14,6 @@ SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
 MAX_KILLS, MAX_KILLS_DURING_HANG, MAX_CUTS = 3, 2, 6
 LONGEST_START_S = 0.6  # The latest time after the launch at which a server is killed while it starts.
 OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
-LONGEST_PAUSE_S = 3.0
 LONGEST_STALL_S = 6.0  # The server waits 3 s for an answer of PostgreSQL.
 LEAST_HOURS, MOST_HOURS = 2, 48  # Steps of the clock. Each is longer than the longest delay of a retry: an hour + 20 %.
 
@@ -76,11 +75,13 @@ class Cut(Enum):
 class Deck(NamedTuple):
     """The faults of one kind of database. A run is planned in groups, each with all faults of `kinds` in random order.
 
-    `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes.
+    `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes. A fault
+    begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again.
     """
 
     kinds: tuple[FaultKind, ...]
     maintenance: tuple[str, ...]
+    longest_pause_s: float
 
 
 TWICE = (
@@ -90,8 +91,8 @@ TWICE = (
 ON_SQLITE = (FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 ON_POSTGRESQL = (FaultKind.CRASH, FaultKind.BACKEND, FaultKind.CUT, FaultKind.STALL) * 2
 ALWAYS = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, FaultKind.CLOCK, FaultKind.STDERR)
-SQLITE = Deck(kinds=(*ALWAYS, *ON_SQLITE), maintenance=("PASSIVE", "FULL", "RESTART", "TRUNCATE"))
-POSTGRESQL = Deck(kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"))
+SQLITE = Deck(kinds=(*ALWAYS, *ON_SQLITE), maintenance=("PASSIVE", "FULL", "RESTART", "TRUNCATE"), longest_pause_s=3.0)
+POSTGRESQL = Deck(kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"), longest_pause_s=5.0)
 ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 
 
@@ -133,7 +134,7 @@ def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
 def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault], deck: Deck) -> Fault:
     target = WEBHOOK if kind is FaultKind.RECEIVER else RECORD if kind in ON_RECORD else rng.choice(TARGETS)
     # Some faults begin almost together, for example a kill while the disk is full.
-    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else LONGEST_PAUSE_S)
+    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else deck.longest_pause_s)
     length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
     count, detail = 1, ""
     match kind:

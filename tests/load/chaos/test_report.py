@@ -167,6 +167,7 @@ def test_steps_of_the_clock_are_longer_than_the_longest_delay(seed: int) -> None
 
 @cases("seed", SEEDS)
 def test_faults_have_the_documented_lengths(seed: int) -> None:
+    assert all(0 <= fault.pause_s <= 5 for fault in plan_faults(seed, 100, POSTGRESQL))
     for fault in plan_faults(seed, 100):
         assert 0 <= fault.pause_s <= 3
         if fault.kind in (FaultKind.FREEZE, FaultKind.FULL_DISK, FaultKind.RECEIVER):
