@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -77,7 +78,7 @@ class PostgresqlFaults:
                     async with target.restart_lock:
                         was_killed = await asyncio.to_thread(database.kill_backend, self.rng)
                 except database.error as problem:
-                    return Effect(False, str(problem))
+                    return Effect(False, str(problem).partition("\n")[0])
                 begun_s = time.monotonic()
                 await asyncio.to_thread(database.wait_until_connected)
         text = f"killed, PostgreSQL back after {time.monotonic() - begun_s:.1f} s"
@@ -87,13 +88,12 @@ class PostgresqlFaults:
         database, cut = self.databases[target.name], 0
         with target.start_blocked():
             for _ in range(fault.count):
-                try:
-                    if Cut(fault.detail) is Cut.TERMINATE:
+                if Cut(fault.detail) is Cut.TERMINATE:
+                    # There is an error while PostgreSQL does not run.
+                    with suppress(database.error):
                         cut += await asyncio.to_thread(database.terminate_backends)
-                    else:
-                        cut += database.proxy.cut()
-                except database.error as problem:
-                    return Effect(False, str(problem))
+                else:
+                    cut += database.proxy.cut()
                 await asyncio.sleep(fault.length_s / fault.count)
             cut -= database.proxy.forget_cuts()
         return Effect(cut > 0, f"{fault.detail}: {cut} connections in {fault.length_s:.1f} s")
