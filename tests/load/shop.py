@@ -1,6 +1,7 @@
 """Runs the shop: a small fake server with the API for orders, and with faults that tests set. Has its own thread."""
 
 import asyncio
+import http.client
 import ssl
 import threading
 from collections import defaultdict
@@ -15,7 +16,7 @@ from tornado.tcpserver import TCPServer
 
 from tests.load.event_streams import EventStreams
 from tests.load.steps import Steps
-from tests.process import DEADLINE_S
+from tests.process import DEADLINE_S, wait_until
 
 REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 
@@ -100,6 +101,18 @@ class Shop:
         """Answer orders that were held. Called from another thread."""
         for order_id in order_ids:
             self._loop.call_soon_threadsafe(lambda held: self._released[held].set(), order_id)
+
+    def read_all(self) -> None:
+        """Wait until all connections have ended and all that they sent is read. Called from another thread.
+
+        All clients must have ended. Even then, orders that they sent can still be unread.
+        """
+        # Connections are accepted in the sequence in which they were opened, so this one is accepted after all others.
+        last = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        last.request("GET", "/order/0")
+        last.getresponse().read()
+        last.close()
+        wait_until(lambda: not self._streams)
 
     def end_events(self) -> None:
         """End every stream of events. Called from another thread."""
