@@ -52,7 +52,7 @@ class Proxy:
         self._links: list[_Link] = []
         self._threads = [threading.Thread(target=self._accept)]
         self.was_cut = threading.Event()
-        """Set when the connection has been cut at the chosen message."""
+        """Set right before the connection is cut at the chosen message. After `count`, it is not set any more."""
         self._threads[0].start()
 
     def url(self, database: str) -> str:
@@ -107,7 +107,7 @@ class Proxy:
                 return None
             ending = self._cut[2]
             self._cut = None
-        self.was_cut.set()
+            self.was_cut.set()
         return ending
 
     def __enter__(self) -> "Proxy":
