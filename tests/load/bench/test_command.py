@@ -10,12 +10,16 @@ from load.bench.command import PLANS, Plan, choose_plans, main
 from load.bench.trial import Row
 from load.cli.errors import CommandError
 from load.system.server_process import ROOT
+from tests.load.bench.short_trial import SHORT, run_trial
 from tests.postgresql.databases import connect, execute, temporary_database
 from tests.process import need
 
-# Trials with many orders are in test_size_trials.py.
-TRIALS = [name for name, plan in PLANS.items() if not (plan.needs_stored or plan.needs_database or name == "memory")]
-SHORT = ["--runs", "1", "--seconds", "0.2"]
+# Trials with many orders are in test_size_trials.py, and the trial with the worst bodies is in test_stall_trial.py.
+TRIALS = [
+    name
+    for name, plan in PLANS.items()
+    if not (plan.needs_stored or plan.needs_database or name in ("memory", "stalls"))
+]
 ROWS = {"intake": 3, "stream": 2, "cost": 3}
 
 
@@ -159,19 +163,11 @@ def test_every_trial_ends_without_wrong_answers(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workloads, "STORED_ORDERS", 1_000)  # fewer, to be fast
-    report = tmp_path / "report.json"
     # Within 0.2 s, a receiver that takes 200 ms may not get any webhook.
-    seconds = ["--seconds", "1"] if name == "slow-webhooks" else []
-    flags = [*SHORT, *seconds, "--folder", str(tmp_path), "--json", str(report)]
-    status = main([*flags, "--only", name])
-    result = json.loads(report.read_bytes())
+    flags = ["--seconds", "1"] if name == "slow-webhooks" else []
+    result = run_trial(name, tmp_path, capsys, *flags)
     assert [row["wrong_answers"] for row in result["rows"]] == [{}] * ROWS.get(name, 1)
     assert all(row["median"] > 0 for row in result["rows"])
-    assert status == (0 if result["passed"] else 1)
-    out = capsys.readouterr().out
-    assert PLANS[name].title in out
-    assert sum(plan.title in out for plan in PLANS.values()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
 @pytest.mark.slow

@@ -10,12 +10,9 @@ import pytest
 
 from load.bench import stall_trial
 from load.bench.measurement import TIMEOUTS
-from load.bench.stall_trial import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, stalls, worst_bodies
-from load.bench.trial import Server
-from load.http.address import ServerUrl, reach
+from load.bench.stall_trial import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, worst_bodies
 from tests.cases import cases
-from tests.load.bench.shop_trial import shop_trial
-from tests.process import ServerProcess
+from tests.load.bench.short_trial import run_trial
 
 NAMES = [
     *("bad items", "many commas", "good items", "duplicates", "unknown keys", "repeated keys below long ones"),
@@ -53,13 +50,15 @@ def test_the_good_orders_have_new_ids_and_are_sent_again_as_duplicates(bodies: B
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=600)
-async def test_the_server_answers_each_worst_body_as_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_answers_each_worst_body_as_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # On a busy machine, the server takes longer for a body than the trial waits.
     monkeypatch.setattr(stall_trial, "TIMEOUTS", replace(TIMEOUTS, answer_s=300.0))
-    with ServerProcess(tmp_path / "orders.db") as server:
-        address = await reach(ServerUrl.parse(f"http://127.0.0.1:{server.port}"))
-        ours = Server("ours", address, count(1), count(1))
-        [row] = await stalls(replace(await shop_trial({}), servers=[ours]))
-    assert row.wrong == {}
-    assert all(f"{name.replace(' ', '_')}_ms" in row.runs[0] for name in NAMES)
+    # More rounds only make the waits more exact.
+    monkeypatch.setattr(stall_trial, "ROUNDS", 1)
+    result = run_trial("stalls", tmp_path, capsys)
+    [row] = result["rows"]
+    assert row["wrong_answers"] == {}
+    assert row["median"] > 0
+    assert all(row["runs"][0][f"{name.replace(' ', '_')}_ms"] > 0 for name in NAMES)
