@@ -5,6 +5,7 @@ Also sorts the tests, chooses where their files are, and lets Ctrl-C interrupt t
 
 import gc
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
@@ -36,6 +37,9 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
 """A folder in memory, on most Linux systems."""
 MEMORY_BYTES = 250_000_000
 """The fast tests use the folder in memory only if this much space is free. They need less than half of it."""
+
+SLOW_MODULE = re.compile(rb"^pytestmark = .*\bpytest\.mark\.(slow|postgresql)\b", re.MULTILINE)
+"""Marks all tests of a module as slow."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,6 +83,13 @@ def pytest_unconfigure() -> None:
     """Stops the PostgreSQL server that the tests share, when the last process of the tests ends."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         stop_shared_server()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """If the slow tests are left out, does not import modules in which all tests are slow."""
+    if not _leaves_out_slow_tests(config) or not collection_path.match("test_*.py"):
+        return None
+    return True if SLOW_MODULE.search(collection_path.read_bytes()) else None
 
 
 @pytest.hookimpl(wrapper=True)
