@@ -63,21 +63,22 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
     return bool(OAS31Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
 
 
-@pytest.mark.parametrize("described", [DOCUMENT, WITH_KEYS], ids=["without keys", "with keys"])
-def test_the_document_is_valid_openapi(described: dict[str, Any]) -> None:
+def test_the_document_is_valid_openapi() -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 
-    OpenAPIV31SpecValidator(described).validate()
-    assert described["openapi"].startswith("3.1.")
+    # The document without keys has no part that this one does not have: see the next test.
+    OpenAPIV31SpecValidator(WITH_KEYS).validate()
+    assert WITH_KEYS["openapi"].startswith("3.1.")
 
 
 def test_only_the_document_of_a_server_with_keys_requires_them() -> None:
-    assert WITH_KEYS["security"] == [{"bearer": []}]
+    security: dict[str, Any] = {"security": [{"bearer": []}]}
+    schemes = {"securitySchemes": WITH_KEYS["components"]["securitySchemes"]}
+    assert DOCUMENT | security | {"components": DOCUMENT["components"] | schemes} == WITH_KEYS
     scheme = WITH_KEYS["components"]["securitySchemes"]["bearer"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     assert "security" not in DOCUMENT
     assert "securitySchemes" not in DOCUMENT["components"]
-    assert WITH_KEYS["paths"] == PATHS
 
 
 def test_the_document_has_the_servers_version() -> None:
