@@ -335,8 +335,10 @@ async def test_draining_sends_a_silent_stream_its_response_with_the_counts(api: 
 
 @pytest.mark.gen_test
 async def test_a_chunk_of_many_lines_is_parsed_in_parts_and_numbered_continuously(api: RunningApi) -> None:
-    count = 2 * PART_BYTES  # in four parts
-    answer = await api.request("POST", "/orders", b"1\n" * count + text(1), headers=NDJSON)
+    line = b"1" * 63 + b"\n"
+    count = 4 * PART_BYTES // len(line)
+    assert count > 1_000 > 3 * PART_BYTES // len(line)
+    answer = await api.request("POST", "/orders", line * count + text(1), headers=NDJSON)
     assert answer.status == 202
     assert (answer.json["accepted"], answer.json["rejected_total"]) == (1, count)
     assert [each["index"] for each in answer.json["rejected"]] == list(range(1_000))
