@@ -22,8 +22,11 @@ TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED
 """These statuses are final, except that a client can retry a Failed order."""
 
 
-class OrderChange(Struct, frozen=True, gc=False):
-    """The new status of an order. `attempts` and `error` have the same meaning as in `Order`."""
+class OrderChange(Struct, frozen=True, gc=False, array_like=True):
+    """The new status of an order. `attempts` and `error` have the same meaning as in `Order`.
+
+    As JSON, it is the array `[order_id, user_id, status, attempts, error]`.
+    """
 
     order_id: int
     user_id: int

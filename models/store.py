@@ -12,6 +12,7 @@ from typing import Protocol
 from models.clock import Clock
 from models.database_address import DatabaseAddress, PostgresqlUrl
 from models.errors import StartRefusedError, StorageError
+from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.moving.report import Report
@@ -29,6 +30,10 @@ class Store(Protocol):
     @property
     def is_paused(self) -> bool:
         """Whether processing is paused, as of the last commit. Correct after `recover`. Can be read on any thread."""
+
+    @property
+    def feed(self) -> Feed | None:
+        """The changes of all servers on the database. None if no other server can change orders."""
 
     def is_up(self, work: Work) -> bool:
         """False from a failure of this kind of work until `probe` succeeds. Can be called on any thread.

@@ -12,6 +12,7 @@ from itertools import starmap
 import msgspec
 from msgspec import structs
 
+from models.changes import OrderChange
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import NewOrder, OrderIds, Outcome
 
@@ -34,6 +35,7 @@ _decode_orders = msgspec.json.Decoder(list[_OrderColumns]).decode
 _decode_history = msgspec.json.Decoder(tuple[Status, int, int | None, int | None, list[_RecordColumns]]).decode
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
 _decode_states = msgspec.json.Decoder(list[tuple[int, int, Status, str | None]]).decode
+_decode_changes = msgspec.json.Decoder(list[OrderChange]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -111,3 +113,13 @@ def decode_states(text: str) -> list[tuple[int, int, Status, str | None]]:
 def decode_order_ids(text: str) -> list[OrderIds]:
     """Decodes `[[sequence, order_id, user_id], …]`."""
     return list(starmap(OrderIds, _decode_triples(text)))
+
+
+def encode_changes(changes: Sequence[OrderChange]) -> str:
+    """Encodes changes as JSON: `[[order_id, user_id, status, attempts, error], …]`"""
+    return msgspec.json.encode(changes).decode()
+
+
+def decode_changes(text: str) -> list[OrderChange]:
+    """Decodes `[[order_id, user_id, status, attempts, error], …]`."""
+    return _decode_changes(text)

@@ -15,6 +15,7 @@ from models.parts import Budget, run_in_parts
 from models.postgresql.attempts import finish
 from models.postgresql.batch import apply_batch
 from models.postgresql.connection.errors import concerns_orders
+from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
 from models.writes import (
     AnyWrite,
@@ -75,7 +76,13 @@ class SplitBatch:
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[WriteResult]:
         """Records the outcomes. Returns for each one whether it was rejected."""
-        rejected = self._transactions.run(lambda transaction: finish(transaction, outcomes)())
+
+        def record(transaction: Transaction) -> frozenset[AttemptKey]:
+            rejected = finish(transaction, outcomes)()
+            transaction.note_changed(each.sequence for each in outcomes if (each.sequence, each.claim) not in rejected)
+            return rejected
+
+        rejected = self._transactions.run(record)
         return [(each.sequence, each.claim) in rejected for each in outcomes]
 
     def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult]:

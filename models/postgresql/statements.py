@@ -15,11 +15,11 @@ sets `due_us` to NULL.
 
 from models.history import MAX_RECORDED_ATTEMPTS
 
-_STATUS = """CASE WHEN work.sequence IS NULL THEN
+STATUS = """CASE WHEN work.sequence IS NULL THEN
         CASE ends.status WHEN 'c' THEN 'Completed' WHEN 'f' THEN 'Failed' ELSE 'Cancelled' END
     WHEN work.node IS NULL THEN 'Pending' ELSE 'Processing' END"""
 STORED_ORDER = f"""json_build_array(orders.sequence, order_id, user_id, item_ids::json, total_amount, metadata,
-    {_STATUS}, coalesce(work.attempts, ends.attempts), coalesce(work.claims, ends.claims),
+    {STATUS}, coalesce(work.attempts, ends.attempts), coalesce(work.claims, ends.claims),
     coalesce(work.error, ends.error), orders.created_us, ends.processed_us, work.due_us, trace_headers)"""
 JOINED = """LEFT JOIN LATERAL (SELECT * FROM work WHERE work.sequence = orders.sequence OFFSET 0) AS work ON true
 LEFT JOIN LATERAL (SELECT * FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ends ON true"""
@@ -143,7 +143,7 @@ SELECT count(*) FILTER (WHERE outcome->>2 = 'Failed'), count(*) FILTER (WHERE ou
 FROM attempt"""
 
 STATES = f"""
-SELECT coalesce(json_agg(json_build_array(orders.sequence, coalesce(work.claims, ends.claims), {_STATUS},
+SELECT coalesce(json_agg(json_build_array(orders.sequence, coalesce(work.claims, ends.claims), {STATUS},
     coalesce(work.error, ends.error))), '[]')::text
 FROM orders {JOINED} WHERE orders.sequence = ANY (%(sequences)s::bigint[])"""
 
@@ -153,7 +153,7 @@ DELETE FROM attempts WHERE sequence = ANY (%(sequences)s::bigint[]) AND claim <=
     ORDER BY claim DESC LIMIT 1 OFFSET {MAX_RECORDED_ATTEMPTS})"""
 
 HISTORY = f"""
-SELECT json_build_array({_STATUS}, coalesce(work.attempts, ends.attempts),
+SELECT json_build_array({STATUS}, coalesce(work.attempts, ends.attempts),
     CASE WHEN work.sequence IS NULL THEN ends.claimed_us ELSE work.claimed_us END, ends.processed_us, (
     SELECT coalesce(json_agg(json_build_array(number, started_us, ended_us, ending, error) ORDER BY claim), '[]')
     FROM attempts WHERE attempts.sequence = orders.sequence))::text

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from models.clock import Clock
 from models.errors import StorageError
+from models.feed import Feed
 from models.health import StorageHealth, StorageStatus, Work
 from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
@@ -23,6 +24,7 @@ from models.postgresql.batch import apply_batch
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import concerns_orders, storage_errors
 from models.postgresql.database_time import DatabaseTime
+from models.postgresql.feed.reader import PostgresqlFeed
 from models.postgresql.listing import list_orders
 from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
@@ -83,6 +85,7 @@ class PostgresqlStore:
             read_database_us=read_database_us,
         )
         self._health = StorageHealth(advice=_ADVICE)
+        self._feed = PostgresqlFeed(database, monotonic=monotonic)
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
         self._tends = 0
@@ -90,6 +93,10 @@ class PostgresqlStore:
     @property
     def is_paused(self) -> bool:
         return self._transactions.is_paused
+
+    @property
+    def feed(self) -> Feed | None:
+        return self._feed
 
     def is_up(self, work: Work) -> bool:
         return self._health.is_up(work)

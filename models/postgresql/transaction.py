@@ -9,12 +9,15 @@ from typing import Any, cast
 import psycopg
 from msgspec import structs
 
+from models.changes import OrderChange, changes_in
 from models.clock import Clock
 from models.order import Order
 from models.postgresql import statements
 from models.postgresql.database_time import DatabaseTime
+from models.postgresql.feed import feed_statements
 from models.totals_change import TotalsChange
-from models.wire import decode_orders
+from models.wire import decode_changes, decode_orders, encode_changes
+from models.writes import AnyWrite
 
 Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
@@ -59,6 +62,8 @@ class Transaction:
         """The orders that this transaction has claimed so far."""
         self.inserted = 0
         """How many new orders this transaction has stored so far."""
+        self._batches: list[tuple[Sequence[AnyWrite], Sequence[object]]] = []
+        self._changed: list[int] = []
         firsts, steps = zip(*clock.steps_by_sequence(), strict=True)
         self.own_time = {"now_us": self.now_us, "bounds": array(firsts), "steps": array(steps)}
         """The parameters of statements that record a time for each order, which the steps of the wall clock change."""
@@ -81,6 +86,24 @@ class Transaction:
         """Must be called for orders that this transaction makes ready, because they can be below the floor."""
         self.floor = min((self.floor, *sequences))
 
+    def note_batch(self, writes: Sequence[AnyWrite], results: Sequence[object]) -> None:
+        """Must be called for the writes of a batch, with their results, so that their changes get into the feed."""
+        self._batches.append((writes, results))
+
+    def note_changed(self, sequences: Iterable[int]) -> None:
+        """Must be called for orders that this transaction changes without a write that names them."""
+        self._changed += sequences
+
+    def read_changes(self) -> list[OrderChange]:
+        """The changes of statuses that the steps so far have made."""
+        changes: list[OrderChange] = []
+        if self._changed:
+            [found] = one_row(self.execute(feed_statements.CHANGES_OF, sequences=array(self._changed)))
+            changes += decode_changes(found)
+        for writes, results in self._batches:
+            changes += changes_in(writes, results)
+        return changes
+
     def is_due(self, database_us: int | None) -> bool:
         """Whether a time of the database's clock is now or in the past; false for None."""
         return database_us is not None and database_us <= self.database_us
@@ -89,8 +112,13 @@ class Transaction:
         """The value of `ClaimedOrders.next_due_us` if the next retry is due at this time of the database's clock."""
         return None if database_us is None else self.database_time.steady(database_us)
 
+    def add_to_feed(self, changes: Sequence[OrderChange]) -> None:
+        """The last step: adds changes to the feed."""
+        if changes:
+            self.execute(feed_statements.ADD, count=len(changes), changes=encode_changes(changes))
+
     def write_totals(self) -> None:
-        """The last step: adds the changes of all steps to the totals."""
+        """Adds the changes of all steps to the totals. Only `add_to_feed` can follow."""
         if self.change != TotalsChange():
             self.execute(statements.ADD_TO_TOTALS, node=self.node, **structs.asdict(self.change))
 

@@ -147,9 +147,12 @@ class Transactions:
             if renewed is None:
                 raise _LeaseLostError
             commit.transaction = transaction
+            *beaten, is_feed_read = renewed
+            changes = transaction.read_changes() if is_feed_read else []
             # All results are known, so if the answer to COMMIT does not arrive, only one question is left.
-            commit.unknown_xid, commit.beat, commit.pending_before, commit.was_paused = renewed
+            commit.unknown_xid, commit.beat, commit.pending_before, commit.was_paused = beaten
             transaction.write_totals()
+            transaction.add_to_feed(changes)
             connection.execute("COMMIT")
             pipeline.sync()
         commit.unknown_xid = None

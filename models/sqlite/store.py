@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from models.clock import Clock
 from models.errors import StorageDamagedError, StorageError
+from models.feed import Feed
 from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
@@ -65,6 +66,10 @@ class SqliteStore:
     @property
     def is_paused(self) -> bool:
         return self._transactions.is_paused
+
+    @property
+    def feed(self) -> Feed | None:
+        return None
 
     def is_up(self, work: Work) -> bool:
         return self._health.is_up(work)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from models.errors import OrderConflictError, WrongStatusError
+from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
@@ -41,6 +42,10 @@ class ShorthandStore:
     @property
     def is_paused(self) -> bool:
         return self._store.is_paused
+
+    @property
+    def feed(self) -> Feed | None:
+        return self._store.feed
 
     def is_up(self, work: Work) -> bool:
         return self._store.is_up(work)

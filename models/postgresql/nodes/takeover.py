@@ -43,6 +43,7 @@ def take_over(
     [found] = one_row(transaction.execute(node_statements.INTERRUPTED, dead=dead, limit=MAX_TAKEN_OVER))
     attempts = decode_attempts(found)
     finish(transaction, [outcome_of(attempt) for attempt in attempts], node=dead)()
+    transaction.note_changed(attempt.sequence for attempt in attempts)
     is_whole = len(attempts) < MAX_TAKEN_OVER
     if is_whole:
         transaction.execute(node_statements.FOLD_TOTALS, node=transaction.node, dead=dead)

@@ -7,8 +7,16 @@ from models.clock import Clock
 from models.database_address import PostgresqlUrl
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
+from models.store import Store
 from tests.models.new_store import NewStore
 from tests.postgresql.databases import EmptiedDatabase, connect, execute
+
+
+class LoneStore(PostgresqlStore):
+    """A store whose database no other server uses. So the service reports the changes itself, as for a file."""
+
+    feed = None
+
 
 _free: list[EmptiedDatabase] = []
 """The databases of this process that no store uses."""
@@ -30,14 +38,14 @@ def open_new_postgresql_store(clock: Clock) -> NewStore:
             execute(other, "LOCK TABLE nodes IN SHARE MODE")
             yield
 
-    def reopen() -> PostgresqlStore:
+    def reopen() -> Store:
         # As if the lease of the process that was killed had expired.
         execute(taken.connection, "UPDATE nodes SET beat = '-infinity'")
         reopened = RetryingPostgresqlDatabase(PostgresqlUrl(taken.url), deadline_s=0)
-        return PostgresqlStore(reopened, clock=clock, read_database_us=clock)
+        return LoneStore(reopened, clock=clock, read_database_us=clock)
 
     return NewStore(
-        store=PostgresqlStore(database, clock=clock, read_database_us=clock),
+        store=LoneStore(database, clock=clock, read_database_us=clock),
         set_read_only=set_read_only,
         locked=locked,
         reopen=reopen,

@@ -15,6 +15,7 @@ from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.schema import STEPS, Step, migrate
 from models.postgresql.store import PostgresqlStore
 from models.writes import Insertion
+from tests.models.postgresql.feeds import next_part, read_statuses
 from tests.models.samples import new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import connect, execute, temporary_database
@@ -70,6 +71,19 @@ def test_servers_go_on_during_a_step_that_they_can_take(url: str) -> None:
         assert (value(url, VERSION), value(url, "SELECT number FROM new")) == (len(COMPATIBLE), 1)
         assert store.insert(new_order(2)) == [Insertion.ACCEPTED]
         store.tend()
+
+
+def test_servers_of_the_first_version_go_on_while_a_newer_one_adds_the_feed() -> None:
+    with temporary_database() as url:
+        change_schema(url, STEPS[:1])
+        with connect(url) as connection:
+            execute(connection, "INSERT INTO nodes VALUES (nextval('node_ids'), now(), now(), 'old', 1)")
+        change_schema(url, STEPS)
+        with server(url) as store:
+            next_part(store)
+            store.insert(new_order(2))
+            assert read_statuses(store, 1) == [(2, Status.PENDING)]
+        assert value(url, "SELECT name FROM nodes WHERE schema = 1") == "old"
 
 
 def test_a_step_is_refused_while_a_server_lives_that_can_not_take_it(url: str) -> None:

@@ -1,0 +1,48 @@
+"""The changes that all servers on one database make, in an order that is the same on all of them.
+
+Values are immutable, and usable on any thread.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from models.changes import OrderChange
+
+KEPT_CHANGES = 50_000
+"""At least so many of the newest changes stay in the feed, for clients that reconnect."""
+
+
+class FeedRow(NamedTuple):
+    """The changes of one transaction. The ids of the rows increase. An order's changes are in the order of the ids."""
+
+    id: int
+    changes: Sequence[OrderChange]
+
+
+class FeedRead(NamedTuple):
+    """A part of the feed. The parts of successive reads follow each other without a gap, except after a restart.
+
+    `epoch` (hexadecimal digits) distinguishes the ids from those of an earlier feed: after a crash of the database, the
+    feed is empty, and its ids begin again. `is_restart` means that changes before this part are missing. It is true for
+    the first part. `after` is the id of the last row before this part, `last` that of its last row. `has_more` means
+    that the feed probably has further rows.
+    """
+
+    epoch: str
+    after: int
+    last: int
+    rows: Sequence[FeedRow]
+    is_restart: bool
+    has_more: bool
+
+
+class Feed(Protocol):
+    """Reads the changes that all servers on one database make. Servers record them only while some server reads."""
+
+    def read(self) -> FeedRead | None:
+        """The next part of the feed. Must be called at least once a second while it is needed.
+
+        The result is None as long as servers are possibly not yet recording their changes. After a break of the calls,
+        the next part follows without a gap, or is a restart. Blocks the thread of its caller, which must be connected
+        to the store. Raises a StorageError.
+        """

@@ -1,0 +1,1 @@
+"""The feed: what all servers change, for the event streams of each of them."""

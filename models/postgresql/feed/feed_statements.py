@@ -1,0 +1,66 @@
+"""The SQL statements of the feed. Constants.
+
+`feed` has a row for each transaction that changed the statuses of orders. `feed_start` has at most one row. It has no
+row before a server reads the feed for the first time. A crash of the database, or a standby that becomes the primary,
+empties both tables, because they are unlogged:
+https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-UNLOGGED
+
+Servers record their changes until the time `feed_start.until`, which readers move on. `feed_start.id` is the id after
+which the feed has all changes.
+"""
+
+from models.feed import KEPT_CHANGES
+from models.postgresql.statements import JOINED, STATUS
+
+# Whether changes must be recorded. Part of the first statement of each transaction.
+IS_READ = "(SELECT coalesce(bool_or(until > clock_timestamp()), false) FROM feed_start)"
+
+# The last statement before COMMIT. So a transaction that waits for another one because both change an order gets its
+# id after it, and few ids are missing because of transactions that fail.
+ADD = "INSERT INTO feed (count, changes) VALUES (%(count)s, %(changes)s)"
+
+CHANGES_OF = f"""
+SELECT coalesce(json_agg(json_build_array(order_id, user_id, {STATUS}, coalesce(work.attempts, ends.attempts),
+    coalesce(work.error, ends.error)) ORDER BY orders.sequence), '[]')::text
+FROM orders {JOINED} WHERE orders.sequence = ANY (%(sequences)s::bigint[])"""
+
+# A feed ends some minutes after the last read. Clients that reconnect within this time miss nothing.
+_UNTIL = "clock_timestamp() + interval '10 minutes'"
+_RENEW_BEFORE = "clock_timestamp() + interval '9 minutes'"
+# Nobody may continue a feed that ends so soon: a transaction can be running whose server has found that it has ended.
+_TOO_LATE = "clock_timestamp() + interval '1 minute'"
+
+# Before the first call of nextval, `last_value` is the number that this call returns.
+START = f"""
+INSERT INTO feed_start (epoch, id, until)
+SELECT %(epoch)s, CASE WHEN is_called THEN last_value ELSE last_value - 1 END, {_UNTIL} FROM feed_id_seq
+ON CONFLICT (is_only) DO UPDATE SET epoch = excluded.epoch, id = excluded.id, until = excluded.until
+WHERE feed_start.until < {_TOO_LATE}"""
+
+RENEW = f"UPDATE feed_start SET until = {_UNTIL} WHERE epoch = %(epoch)s AND until >= {_TOO_LATE}"
+
+MAX_ROWS = 100
+MAX_CHANGES = 5_000
+"""A read of the feed ends with the row that reaches one of these two limits."""
+
+READ = f"""
+SELECT epoch, start.id, until < {_RENEW_BEFORE}, pg_snapshot_xmin(pg_current_snapshot())::text, next.id, next.changes
+FROM feed_start AS start LEFT JOIN LATERAL (
+    SELECT id, changes FROM (
+        SELECT id, changes, sum(count) OVER (ORDER BY id) - count AS before FROM feed
+        WHERE id > CASE WHEN start.epoch = %(epoch)s THEN greatest(start.id, %(after)s::bigint) ELSE start.id END
+        ORDER BY id LIMIT {MAX_ROWS}) AS following
+    WHERE before < {MAX_CHANGES}) AS next ON true
+WHERE until >= {_TOO_LATE} ORDER BY next.id"""
+
+# The id of a new transaction, which is higher than that of every transaction that is running.
+NEW_XACT_ID = "SELECT pg_current_xact_id()::text"
+
+# If another server is removing rows, does nothing.
+TRIM = f"""
+WITH start AS MATERIALIZED (SELECT epoch FROM feed_start FOR UPDATE SKIP LOCKED),
+last AS MATERIALIZED (
+    SELECT max(id) AS id FROM (SELECT id, sum(count) OVER (ORDER BY id DESC) - count AS following FROM feed) AS each
+    WHERE following >= {KEPT_CHANGES} AND EXISTS (SELECT 1 FROM start)),
+gone AS (DELETE FROM feed WHERE id <= (SELECT id FROM last))
+UPDATE feed_start SET id = greatest(feed_start.id, last.id) FROM last WHERE last.id IS NOT NULL"""

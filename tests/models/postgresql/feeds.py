@@ -1,0 +1,57 @@
+"""Reads the feed of a server in tests.
+
+A read can have to wait for transactions of other tests, which run in other databases of the same PostgreSQL.
+"""
+
+from collections.abc import Sequence
+
+from models.changes import OrderChange
+from models.feed import FeedRead
+from models.order import Status
+from tests.models.shorthand_store import ShorthandStore
+from tests.process import wait_until
+
+
+def next_part(server: ShorthandStore) -> FeedRead:
+    """The next part of the server's feed, which begins if nobody has read it."""
+    parts: list[FeedRead] = []
+
+    def has_read() -> bool:
+        assert server.feed
+        if part := server.feed.read():
+            parts.append(part)
+        return bool(parts)
+
+    wait_until(has_read)
+    return parts[0]
+
+
+def changes_of(*parts: FeedRead) -> list[OrderChange]:
+    return [change for part in parts for row in part.rows for change in row.changes]
+
+
+def statuses(changes: Sequence[OrderChange]) -> list[tuple[int, Status]]:
+    return [(change.order_id, change.status) for change in changes]
+
+
+def read_changes(server: ShorthandStore, count: int) -> list[OrderChange]:
+    """The next changes in the server's feed, as soon as there are so many. They must not be more."""
+    changes: list[OrderChange] = []
+
+    def are_enough() -> bool:
+        changes.extend(changes_of(next_part(server)))
+        return len(changes) >= count
+
+    wait_until(are_enough)
+    assert len(changes) == count
+    return changes
+
+
+def read_statuses(server: ShorthandStore, count: int) -> list[tuple[int, Status]]:
+    """Like `read_changes`, without the other fields."""
+    return statuses(read_changes(server, count))
+
+
+def has_no_changes(server: ShorthandStore) -> bool:
+    """Whether the next part of the server's feed is empty."""
+    return next_part(server).rows == []

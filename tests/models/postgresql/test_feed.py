@@ -1,0 +1,387 @@
+"""The feed: each server reads the changes of all servers, in the same order and without a gap."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from models.changes import OrderChange
+from models.feed import KEPT_CHANGES, FeedRead
+from models.order import Status
+from models.postgresql.feed.feed_statements import MAX_CHANGES
+from models.postgresql.feed.reader import START_S
+from models.writes import Cancel, FinishAndClaim, NewOrders, Outcome, Retry, RetryOrders, RetrySelection
+from tests.models.postgresql.engine import PostgresqlEngine
+from tests.models.postgresql.feeds import (
+    changes_of,
+    has_no_changes,
+    next_part,
+    read_changes,
+    read_statuses,
+    statuses,
+)
+from tests.models.postgresql.two_servers import LEASE_S, Server, check
+from tests.models.samples import new_order
+from tests.postgresql.databases import connect, execute
+
+pytestmark = pytest.mark.postgresql
+
+PENDING, PROCESSING = Status.PENDING, Status.PROCESSING
+COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
+
+
+@pytest.fixture
+def other(engine: PostgresqlEngine) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of a program that is not a store."""
+    with connect(engine.url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def reading(servers: tuple[Server, Server]) -> tuple[Server, Server]:
+    """Two servers that have begun to read the feed."""
+    for server in servers:
+        assert next_part(server).rows == []
+    return servers
+
+
+@contextmanager
+def open_transaction(engine: PostgresqlEngine) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction of another server, which has an id. The test ends it, or the end of the block rolls it back."""
+    with connect(engine.url) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT pg_current_xact_id()")
+        yield connection
+        connection.execute("ROLLBACK")
+
+
+def add(connection: psycopg.Connection[Any], *order_ids: int) -> None:
+    """Adds changes to the feed, as a server does at the end of its transaction."""
+    changes = ",".join(f'[{order_id},1,"Pending",0,null]' for order_id in order_ids)
+    execute(connection, "INSERT INTO feed (count, changes) VALUES (%s, %s)", len(order_ids), f"[{changes}]")
+
+
+def row_count(connection: psycopg.Connection[Any]) -> int:
+    [[count]] = execute(connection, "SELECT count(*) FROM feed")
+    return int(count)
+
+
+# What is recorded
+
+
+def test_nothing_is_recorded_until_somebody_reads(
+    other: psycopg.Connection[Any], servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    first.insert(new_order(1))
+    assert row_count(other) == 0
+    next_part(second)
+    first.insert(new_order(2))
+    assert row_count(other) == 1
+    execute(other, "UPDATE feed_start SET until = now()")
+    first.insert(new_order(3))
+    assert row_count(other) == 1
+
+
+def test_a_transaction_without_changes_adds_no_row(
+    other: psycopg.Connection[Any], reading: tuple[Server, Server]
+) -> None:
+    for server in reading:
+        server.claim()
+        server.live(3)
+        server.totals()
+    assert row_count(other) == 0
+
+
+def test_each_server_reads_the_changes_of_all_servers_in_the_same_order(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    first.write([NewOrders([new_order(1, user_id=7), new_order(2)]), new_order(3)])
+    second.write([Cancel(2), FinishAndClaim([], 5)])
+    one, three = second.find_one(1), second.find_one(3)
+    ends = [Outcome(one.sequence, 1, COMPLETED), Outcome(three.sequence, 1, FAILED, "no")]
+    second.write([FinishAndClaim(ends, 0, [one, three])])
+    first.write([Retry(3)])
+    expected = [
+        OrderChange(1, 7, PENDING),
+        OrderChange(2, 1, PENDING),
+        OrderChange(3, 1, PENDING),
+        OrderChange(2, 1, CANCELLED),
+        OrderChange(1, 7, PROCESSING, 1),
+        OrderChange(3, 1, PROCESSING, 1),
+        OrderChange(1, 7, COMPLETED, 1),
+        OrderChange(3, 1, FAILED, 1, "no"),
+        OrderChange(3, 1, PENDING),
+    ]
+    parts = [next_part(server) for server in reading]
+    assert [changes_of(part) for part in parts] == [expected] * 2
+    assert parts[0].epoch == parts[1].epoch
+    assert [[row.id for row in part.rows] for part in parts] == [[1, 2, 3, 4]] * 2
+    assert all(map(has_no_changes, reading))
+    check(engine, first)
+
+
+def test_all_orders_of_a_bulk_retry_are_in_the_feed(reading: tuple[Server, Server]) -> None:
+    first, second = reading
+    first.insert(new_order(1), new_order(2))
+    for order in first.claim():
+        first.finish_attempt(order, FAILED)
+    next_part(second)
+    second.write([RetryOrders(RetrySelection(status=FAILED), 10)])
+    assert read_statuses(first, 6)[-2:] == read_statuses(second, 2) == [(1, PENDING), (2, PENDING)]
+
+
+@pytest.mark.parametrize("status", [PENDING, FAILED])
+def test_the_orders_that_a_server_takes_over_are_in_the_feed(
+    engine: PostgresqlEngine, reading: tuple[Server, Server], status: Status
+) -> None:
+    first, second = reading
+    second.recover(lambda attempt: Outcome(attempt.sequence, attempt.claim, status, "killed", due_us=0))
+    first.insert(new_order(1, user_id=7), new_order(2))
+    first.claim()
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    taken = [OrderChange(1, 7, status, 1, "killed"), OrderChange(2, 1, status, 1, "killed")]
+    assert read_changes(second, 6)[-2:] == taken
+
+
+def test_a_batch_that_is_repeated_in_parts_is_in_the_feed_once(
+    other: psycopg.Connection[Any], reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    first.insert(new_order(1), new_order(2))
+    claimed = first.claim()
+    next_part(second)
+    execute(other, "ALTER TABLE orders ADD CONSTRAINT refused CHECK (order_id <> 4) NOT VALID")
+    try:
+        ends = [Outcome(order.sequence, 1, COMPLETED) for order in claimed]
+        first.write([FinishAndClaim(ends, 0, claimed), *map(new_order, (3, 4, 5))])
+    finally:
+        execute(other, "ALTER TABLE orders DROP CONSTRAINT refused")
+    assert read_statuses(second, 4) == [(1, COMPLETED), (2, COMPLETED), (3, PENDING), (5, PENDING)]
+
+
+def test_a_late_outcome_of_a_server_that_was_taken_over_is_not_in_the_feed(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    first.insert(new_order(1))
+    [order] = first.claim()
+    second.live(LEASE_S)
+    engine.expire_leases()
+    second.live(1)
+    next_part(second)
+    first.write([FinishAndClaim([Outcome(order.sequence, 1, COMPLETED)], 0, [order])])
+    assert has_no_changes(second)
+
+
+# Ids that are committed out of order
+
+
+def test_a_read_stops_at_the_id_of_a_transaction_that_is_running(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    with open_transaction(engine) as slow:
+        first.insert(new_order(1))
+        add(slow, 2)
+        second.insert(new_order(3))
+        for server in reading:
+            assert read_statuses(server, 1) == [(1, PENDING)]
+            for _ in range(3):
+                assert has_no_changes(server)
+        slow.execute("COMMIT")
+        assert [read_statuses(server, 2) for server in reading] == [[(2, PENDING), (3, PENDING)]] * 2
+
+
+def test_a_read_goes_on_after_a_transaction_has_failed(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, _ = reading
+    with open_transaction(engine) as one, open_transaction(engine) as two:
+        add(one, 1)
+        add(two, 2)
+        first.insert(new_order(3))
+        add(one, 4)
+        one.execute("ROLLBACK")
+        first.insert(new_order(5))
+        for _ in range(3):
+            assert has_no_changes(first)
+        two.execute("COMMIT")
+        assert read_statuses(first, 3) == [(2, PENDING), (3, PENDING), (5, PENDING)]
+
+
+def test_transactions_that_began_later_do_not_delay_a_read(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, _ = reading
+    with open_transaction(engine) as failing:
+        add(failing, 1)
+        first.insert(new_order(2))
+        assert has_no_changes(first)
+        with open_transaction(engine):
+            failing.execute("ROLLBACK")
+            assert read_statuses(first, 1) == [(2, PENDING)]
+
+
+def test_a_gap_with_many_ids_of_different_transactions(
+    engine: PostgresqlEngine, reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    with open_transaction(engine) as one, open_transaction(engine) as two, open_transaction(engine) as three:
+        for connection, order_id in ((one, 1), (two, 2), (three, 3), (two, 4), (one, 5)):
+            add(connection, order_id)
+        first.insert(new_order(6))
+        assert has_no_changes(second)
+        three.execute("COMMIT")
+        assert has_no_changes(second)
+        one.execute("COMMIT")
+        assert read_statuses(second, 1) == [(1, PENDING)]
+        assert has_no_changes(second)
+        two.execute("COMMIT")
+        assert read_statuses(second, 5) == [(2, PENDING), (3, PENDING), (4, PENDING), (5, PENDING), (6, PENDING)]
+
+
+# The beginning and the end of a feed
+
+
+def test_the_first_read_waits_for_transactions_that_do_not_record_their_changes(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    assert first.feed
+    with open_transaction(engine) as running:
+        for _ in range(4):
+            assert first.feed.read() is None
+        running.execute("COMMIT")
+        part = next_part(first)
+        assert (part.is_restart, part.rows, part.has_more) == (True, [], False)
+    second.insert(new_order(1))
+    assert read_statuses(first, 1) == [(1, PENDING)]
+
+
+def test_the_first_read_does_not_wait_for_long(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
+    first, _ = servers
+    assert first.feed
+    with open_transaction(engine):
+        assert first.feed.read() is None
+        first.monotonic_s += START_S - 0.1
+        assert first.feed.read() is None
+        first.monotonic_s += 0.1
+        assert first.feed.read()
+
+
+def test_a_server_that_begins_later_reads_what_the_feed_still_has(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    begun = next_part(first)
+    first.insert(new_order(1))
+    second.insert(new_order(2))
+    part = next_part(second)
+    assert (part.epoch, part.after, part.is_restart) == (begun.epoch, begun.last, True)
+    assert statuses(changes_of(part)) == [(1, PENDING), (2, PENDING)]
+
+
+def test_a_feed_goes_on_without_the_server_that_began_it(
+    engine: PostgresqlEngine, servers: tuple[Server, Server]
+) -> None:
+    first, second = servers
+    begun = next_part(first)
+    first.insert(new_order(1))
+    first.disconnect()
+    second.insert(new_order(2))
+    part = next_part(second)
+    assert part.epoch == begun.epoch
+    assert statuses(changes_of(part)) == [(1, PENDING), (2, PENDING)]
+    check(engine, second)
+
+
+def test_a_feed_that_nobody_has_read_for_a_while_begins_again(
+    other: psycopg.Connection[Any], reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    epoch = next_part(first).epoch
+    first.insert(new_order(1))
+    execute(other, "UPDATE feed_start SET until = now() - interval '1 second'")
+    first.insert(new_order(2))
+    parts = [next_part(server) for server in reading]
+    assert [(part.is_restart, part.rows) for part in parts] == [(True, [])] * 2
+    assert len({epoch, *(part.epoch for part in parts)}) == 2
+    second.insert(new_order(3))
+    assert [read_statuses(server, 1) for server in reading] == [[(3, PENDING)]] * 2
+
+
+def test_reads_keep_a_feed_from_ending(other: psycopg.Connection[Any], reading: tuple[Server, Server]) -> None:
+    first, _ = reading
+    execute(other, "UPDATE feed_start SET until = now() + interval '2 minutes'")
+    first.insert(new_order(1))
+    assert read_statuses(first, 1) == [(1, PENDING)]
+    [[left_s]] = execute(other, "SELECT extract(epoch FROM until - now())::integer FROM feed_start")
+    assert left_s > 300
+
+
+def test_an_emptied_feed_begins_again_with_another_epoch(
+    other: psycopg.Connection[Any], reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    first.insert(new_order(1))
+    before = next_part(first)
+    # What remains of unlogged tables after a crash.
+    execute(other, "TRUNCATE feed, feed_start RESTART IDENTITY")
+    second.insert(new_order(2))
+    after = next_part(first)
+    assert (after.is_restart, after.rows) == (True, [])
+    assert after.epoch != before.epoch
+    first.insert(new_order(3))
+    assert read_statuses(first, 1) == read_statuses(second, 1) == [(3, PENDING)]
+
+
+# Length
+
+
+def fill(server: Server, count: int) -> None:
+    """Makes this number of changes, in transactions of 2,000 changes."""
+    last = server.totals().orders
+    for begin in range(last, last + count, 2_000):
+        server.insert(*map(new_order, range(begin + 1, min(begin + 2_000, last + count) + 1)))
+
+
+def test_a_long_feed_is_read_in_parts(reading: tuple[Server, Server]) -> None:
+    first, second = reading
+    fill(first, 13_000)
+    parts: list[FeedRead] = []
+    while not parts or parts[-1].has_more:
+        parts.append(next_part(second))
+    assert [len(changes_of(part)) for part in parts] == [6_000, 6_000, 1_000]
+    assert [change.order_id for change in changes_of(*parts)] == list(range(1, 13_001))
+    for number in range(250):
+        first.insert(new_order(20_000 + number))
+    assert [len(next_part(second).rows) for _ in range(4)] == [100, 100, 50, 0]
+
+
+@pytest.mark.slow
+def test_old_rows_are_removed_and_a_server_that_needs_them_restarts(
+    other: psycopg.Connection[Any], reading: tuple[Server, Server]
+) -> None:
+    first, second = reading
+    total = KEPT_CHANGES + 5 * MAX_CHANGES
+    for begin in range(0, total, 1_000):
+        with other.transaction():
+            add(other, *range(begin + 1, begin + 1_001))
+        next_part(first)
+    while next_part(first).has_more:
+        pass
+    [[kept]] = execute(other, "SELECT sum(count) FROM feed")
+    assert KEPT_CHANGES <= kept <= KEPT_CHANGES + 2 * MAX_CHANGES
+    part = next_part(second)
+    assert part.is_restart
+    assert part.rows[0].id == part.after + 1
+    parts = [part]
+    while parts[-1].has_more:
+        parts.append(next_part(second))
+    assert [change.order_id for change in changes_of(*parts)] == list(range(total - kept + 1, total + 1))
+    # A server that has read the rows does not restart.
+    assert not next_part(first).is_restart
