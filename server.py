@@ -159,7 +159,9 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         os.register_at_fork(after_in_child=store.close_in_child)
         os.register_at_fork(after_in_child=selected.runner.close_in_child)
         cleanup.callback(store.close)
-        telemetry = Telemetry(version=VERSION, run=f"{clock():x}", log=log, clock=clock)
+        telemetry = Telemetry(
+            version=VERSION, run=f"{clock():x}", log=log, clock=clock, has_feed=store.feed is not None
+        )
         limits = ServiceLimits(
             max_attempts=processing.max_attempts,
             max_intake=processing.max_intake,

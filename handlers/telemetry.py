@@ -12,11 +12,11 @@ from handlers.metrics.instruments import Instruments
 from handlers.metrics.prometheus import LogCounts, PrometheusRenderer
 from handlers.metrics.rates import Rates
 from handlers.metrics.snapshot import SnapshotSource
-from handlers.sse.event_log import EventLog
 from handlers.sse.metric_events import MetricEventStreams
 from handlers.sse.order_events import OrderEventStreams
 from models.changes import OrderChange
 from models.clock import Clock
+from models.feed import FeedRead
 from models.health import StorageStatus
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
@@ -35,8 +35,8 @@ class TelemetryLimits(NamedTuple):
 class Telemetry:
     """Implements `ServiceObserver`. Creates the metrics and the event streams, and updates them.
 
-    `run` (hexadecimal digits) distinguishes the event ids of this process from those of other processes. `monotonic`
-    returns seconds.
+    `run` (hexadecimal digits) distinguishes the event ids of this process from those of other processes. `has_feed`
+    means that the changes of orders come from a feed, which has ids of its own. `monotonic` returns seconds.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Telemetry:
         run: str,
         log: LogCounts,
         clock: Clock,
+        has_feed: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         rates: Rates | None = None,
         limits: TelemetryLimits = TelemetryLimits(),  # noqa: B008 - it is immutable
@@ -57,7 +58,11 @@ class Telemetry:
             rates=self.rates, instruments=self.instruments, clock=clock, monotonic=monotonic
         )
         self.order_events = OrderEventStreams(
-            log=EventLog(run=run, max_events=limits.max_events), clock=monotonic, max_readers=limits.max_event_readers
+            run=run,
+            has_feed=has_feed,
+            max_events=limits.max_events,
+            clock=monotonic,
+            max_readers=limits.max_event_readers,
         )
         self.history = History(instruments=self.instruments, clock=clock, monotonic=monotonic)
         self.metric_events = MetricEventStreams(
@@ -78,6 +83,9 @@ class Telemetry:
 
     def orders_changed(self, changes: Sequence[OrderChange]) -> None:
         self.order_events.publish(changes)
+
+    def feed_read(self, read: FeedRead) -> None:
+        self.order_events.publish_feed(read)
 
     def second_passed(self) -> None:
         self.order_events.check_readers()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from models.changes import OrderChange
+from models.feed import FeedRead
 from models.health import StorageStatus
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
@@ -14,13 +15,19 @@ class ServiceObserver(Protocol):
 
     @property
     def wants_changes(self) -> bool:
-        """Whether the observer needs calls of `orders_changed`."""
+        """Whether the observer needs calls of `orders_changed` or `feed_read`."""
 
     def batch_written(self, batch: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         """Called after a batch has been committed or has failed, with a result for each write, in order."""
 
     def orders_changed(self, changes: Sequence[OrderChange]) -> None:
-        """Called with the new statuses of orders, in the order in which the changes took effect."""
+        """Called with the new statuses of orders, in the order in which the changes took effect.
+
+        Not called if the store has a feed.
+        """
+
+    def feed_read(self, read: FeedRead) -> None:
+        """Called with each part of the store's feed, which has the changes of all servers, this one included."""
 
     def second_passed(self) -> None:
         """Called about once a second."""

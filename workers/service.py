@@ -38,6 +38,7 @@ from workers.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import LONGEST_DELAY_US, RetryPolicy
+from workers.feed_polling import FeedPolling
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
 from workers.lease_renewal import LeaseRenewal
@@ -106,6 +107,7 @@ class OrderService:
             clock=clock,
         )
         self._lease_renewal = LeaseRenewal(self._threads.tends, dispatcher=self._dispatcher)
+        self._feed_polling = FeedPolling(self._threads.feed, observer=observer) if store.feed else None
         self._retrying_selected = asyncio.Lock()
 
     # Life cycle
@@ -121,6 +123,8 @@ class OrderService:
         if self._store.is_paused:
             _log.warning("processing is paused: orders are accepted, but not processed until POST /processing/resume")
         self._lease_renewal.start()
+        if self._feed_polling:
+            self._feed_polling.start()
         self._dispatcher.start()
         await self._periodic.start()
 
@@ -143,6 +147,9 @@ class OrderService:
 
     async def close(self) -> None:
         """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
+        if self._feed_polling:
+            await self._threads.writes.close()
+            await self._feed_polling.stop()
         await self._threads.close()
         self._runner.close()
 
@@ -287,10 +294,11 @@ class OrderService:
             for write, result in zip(items, results, strict=True)
         ):
             self._dispatcher.wake()
-        changes = changes_in(items, results) if self._waiters or self._observer.wants_changes else None
+        reports_changes = self._observer.wants_changes and self._feed_polling is None
+        changes = changes_in(items, results) if self._waiters or reports_changes else None
         # Before the calls of the observer, so that an error of the observer delays no request that waits for an order.
         if changes is not None:
             self._waiters.publish(changes)
         self._observer.batch_written(items, results)
-        if changes is not None:
+        if changes is not None and self._feed_polling is None:
             self._observer.orders_changed(changes)

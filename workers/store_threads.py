@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from models.errors import StorageError
+from models.feed import FeedRead
 from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
@@ -59,6 +60,7 @@ class StoreThreads:
             self._reader, self._read_statuses, max_waiting=MAX_WAITING
         )
         self.tends: Batcher[None, bool] = Batcher(self._writer, self._tend, max_waiting=MAX_WAITING)
+        self.feed: Batcher[None, FeedRead | None] = Batcher(self._reader, self._read_feed, max_waiting=MAX_WAITING)
         # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
@@ -106,6 +108,7 @@ class StoreThreads:
             self.statuses,
             self.maintenance,
             self.tends,
+            self.feed,
         ]
         for batcher in (self.writes, *batchers, self.listings):
             await batcher.close()
@@ -144,6 +147,10 @@ class StoreThreads:
 
     def _tend(self, requests: Sequence[None]) -> list[bool]:
         return [self._store.tend()] * len(requests)
+
+    def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
+        # One request at a time.
+        return [self._store.feed.read() if self._store.feed else None for _ in requests]
 
     def _maintain(self, requests: Sequence[None]) -> list[None]:
         self._store.maintain()

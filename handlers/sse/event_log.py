@@ -3,12 +3,12 @@
 Runs on the event loop. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from handlers.sse.event_ids import EventIds
 from handlers.transport.json_encoder import encode
 from models.changes import OrderChange
 
@@ -18,8 +18,7 @@ MAX_ERROR_CHARACTERS = 200
 SCAN_STEP_EVENTS = 5_000
 """How many events are scanned for one reader before the event loop runs other callbacks."""
 
-_TEXT = b'id: %b-%d\nevent: order\ndata: {"order_id":%d,"user_id":%d,"status":"%b","attempts":%d%b}\n\n'
-_EVENT_ID = re.compile(r"([0-9a-f]+)-([0-9]{1,15})")
+_TEXT = b'id: %b%d\nevent: order\ndata: {"order_id":%d,"user_id":%d,"status":"%b","attempts":%d%b}\n\n'
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -41,14 +40,10 @@ ALL_EVENTS = EventFilter()
 
 
 class EventLog:
-    """Contains at least the last `max_events` events. Events are numbered from 1.
+    """Contains at least the last `max_events` events. Events are numbered from 1. `ids` makes their ids."""
 
-    An event's id is `<run>-<number>`. `run` (hexadecimal digits) distinguishes this process from other processes.
-    """
-
-    def __init__(self, *, run: str, max_events: int) -> None:
-        self._run = run
-        self._run_text = run.encode()
+    def __init__(self, *, ids: EventIds, max_events: int) -> None:
+        self._ids = ids
         self._max_events = max_events
         self._events: list[Event] = []
         self._first = 1
@@ -63,11 +58,12 @@ class EventLog:
         """The number of the next event."""
         return self._first + len(self._events)
 
-    def append(self, changes: Iterable[OrderChange]) -> Sequence[Event]:
-        """Numbers and renders the changes. Returns their events."""
+    def append(self, changes: Iterable[OrderChange], *, row: int = 0) -> Sequence[Event]:
+        """Numbers and renders the changes. Returns their events. `row`: see `EventIds.begin`."""
+        prefix, number = self._ids.begin(self.end, row)
         events = [
-            Event(change.order_id, change.user_id, self._render(number, change))
-            for number, change in enumerate(changes, self.end)
+            Event(change.order_id, change.user_id, _render(prefix, each, change))
+            for each, change in enumerate(changes, number)
         ]
         self._events += events
         # Does not remove old events at every call, because deleting the beginning of a list moves all other items.
@@ -75,7 +71,13 @@ class EventLog:
             excess = len(self._events) - self._max_events
             del self._events[:excess]
             self._first += excess
+            self._ids.forget_before(self._first)
         return events
+
+    def clear(self) -> None:
+        """Drops all events. Every number up to now is then below `first`."""
+        self._first = self.end + 1
+        self._events = []
 
     def read(self, number: int, event_filter: EventFilter, *, max_bytes: int) -> tuple[bytes, int]:
         """The joined texts of the matching events from `number` on, and the `number` for the next call.
@@ -98,19 +100,17 @@ class EventLog:
         return b"".join(texts), number
 
     def id_of(self, number: int) -> str:
-        return f"{self._run}-{number}"
+        """The id of an event in the log, or of the event before the first one."""
+        return self._ids.id_of(number)
 
     def number_after(self, event_id: str) -> int | None:
         """The number of the event after `event_id`. None if events after `event_id` may be missing from the log."""
-        found = _EVENT_ID.fullmatch(event_id)
-        if not found or found[1] != self._run:
-            return None
-        number = int(found[2]) + 1
-        return number if self._first <= number <= self.end else None
+        return self._ids.number_after(event_id, first=self._first, end=self.end)
 
-    def _render(self, number: int, change: OrderChange) -> bytes:
-        # Once there has been a reader, this runs for every change of an order. A JSON encoder would take five times as
-        # long.
-        rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
-        status = change.status.encode()
-        return _TEXT % (self._run_text, number, change.order_id, change.user_id, status, change.attempts, rest)
+
+def _render(prefix: bytes, number: int, change: OrderChange) -> bytes:
+    # Once there has been a reader, this runs for every change of an order. A JSON encoder would take five times as
+    # long.
+    rest = b"" if change.error is None else b',"error":' + encode(change.error[:MAX_ERROR_CHARACTERS])
+    status = change.status.encode()
+    return _TEXT % (prefix, number, change.order_id, change.user_id, status, change.attempts, rest)

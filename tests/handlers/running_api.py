@@ -241,6 +241,7 @@ class RunningApi:
         guard: Guard | None = None,
         access_log: AccessLog | None = None,
         has_keys: bool = False,
+        has_feed: bool = False,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
         **overrides: Any,
     ) -> None:
@@ -255,6 +256,7 @@ class RunningApi:
         self._guard = guard
         self._access_log = access_log
         self._has_keys = has_keys
+        self._has_feed = has_feed
         self._max_buffered_bytes = max_buffered_bytes
         self._overrides = overrides
 
@@ -265,6 +267,7 @@ class RunningApi:
             run="abc",
             log=self.log_counts,
             clock=self.clock,
+            has_feed=self._has_feed,
             monotonic=lambda: self.monotonic_s,
             rates=FixedRates(clock=lambda: self.monotonic_s),
             limits=self.telemetry_limits,

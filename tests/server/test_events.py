@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,6 +52,15 @@ def read_events(response: http.client.HTTPResponse, parser: EventParser, count: 
     return messages
 
 
+def check_ids(ids: Sequence[str]) -> None:
+    """The numbers begin with 1, and none is missing. On PostgreSQL, this is so in each row of the feed."""
+    places = [[int(part) for part in each.split("-")[1:]] for each in ids]
+    before = [0] * len(places[0])
+    for place in places:
+        assert place == [*before[:-1], before[-1] + 1] or (place > before and len(place) == 2 and place[-1] == 1)
+        before = place
+
+
 def statuses(messages: list[Message]) -> list[tuple[int, str]]:
     return [(message.json["order_id"], message.json["status"]) for message in messages]
 
@@ -74,6 +83,8 @@ def test_a_stop_sends_the_running_order_as_pending_and_ends_the_stream(tmp_path:
         assert "Traceback" not in server.log
 
 
+# On PostgreSQL, the ids go on after a restart: see test_events_of_servers.py.
+@pytest.mark.sqlite
 @pytest.mark.slow
 def test_an_event_id_from_before_a_restart_is_answered_with_a_reset(tmp_path: Path) -> None:
     ids: list[str] = []
@@ -162,7 +173,7 @@ def test_1500_clients_get_all_events_while_500_others_never_read(tmp_path: Path,
         parser = EventParser()
         messages = list(parser.feed(bodies.pop()))
         parser.end()
-        assert [int(message.last_id.partition("-")[2]) for message in messages] == list(range(1, len(messages) + 1))
+        check_ids([message.last_id for message in messages])
         received: dict[int, list[str]] = {}
         for order_id, status in statuses(messages):
             received.setdefault(order_id, []).append(status)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from models.changes import OrderChange
+from models.feed import FeedRead
 from models.health import StorageStatus, Work
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
@@ -16,6 +17,7 @@ class RecordingObserver:
         self.wants_changes = wants_changes
         self.batches: list[tuple[list[AnyWrite], list[WriteResult | BaseException]]] = []
         self.changes: list[OrderChange] = []
+        self.parts: list[FeedRead] = []
         self.seconds = 0
         self.totals: list[Totals | None] = []
         self.writable: list[bool] = []
@@ -32,6 +34,10 @@ class RecordingObserver:
 
     def orders_changed(self, changes: Sequence[OrderChange]) -> None:
         self.changes += changes
+        self._called.set()
+
+    def feed_read(self, read: FeedRead) -> None:
+        self.parts.append(read)
         self._called.set()
 
     def second_passed(self) -> None:

@@ -1,5 +1,6 @@
 """The event log: rendering, numbering, filters and its maximum length."""
 
+from handlers.sse.event_ids import RunIds
 from handlers.sse.event_log import ALL_EVENTS, MAX_ERROR_CHARACTERS, EventFilter, EventLog
 from models.changes import OrderChange, changes_in
 from models.order import Status
@@ -12,7 +13,7 @@ ALL = 10**9
 
 
 def log_of(*changes: OrderChange, max_events: int = 100) -> EventLog:
-    log = EventLog(run="abc", max_events=max_events)
+    log = EventLog(ids=RunIds("abc"), max_events=max_events)
     log.append(changes)
     return log
 
@@ -27,14 +28,14 @@ def ids_in(texts: bytes) -> list[int]:
 
 
 def test_an_event_contains_id_user_status_and_attempts() -> None:
-    [event] = EventLog(run="abc", max_events=1).append([OrderChange(5, 7, Status.PROCESSING, 2)])
+    [event] = EventLog(ids=RunIds("abc"), max_events=1).append([OrderChange(5, 7, Status.PROCESSING, 2)])
     expected = b'id: abc-1\nevent: order\ndata: {"order_id":5,"user_id":7,"status":"Processing","attempts":2}\n\n'
     assert event.text == expected
 
 
 @cases("status", list(Status))
 def test_every_status_is_rendered_by_its_name(status: Status) -> None:
-    [event] = EventLog(run="abc", max_events=1).append([OrderChange(2**63 - 1, 2**63 - 1, status)])
+    [event] = EventLog(ids=RunIds("abc"), max_events=1).append([OrderChange(2**63 - 1, 2**63 - 1, status)])
     [message] = EventParser().feed(event.text)
     fields = {"order_id": 2**63 - 1, "user_id": 2**63 - 1, "status": status.value, "attempts": 0}
     assert (message.type, message.last_id, message.json) == ("order", "abc-1", fields)
@@ -42,7 +43,7 @@ def test_every_status_is_rendered_by_its_name(status: Status) -> None:
 
 @cases("error", ["no such card", "", 'a\n\ndata: {"x":1}\r\nid: 9\n\n', "é😀\0\x7f\u2028\\", "%d %b"])
 def test_an_error_text_cannot_forge_an_event(error: str) -> None:
-    [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, error)])
+    [event] = EventLog(ids=RunIds("abc"), max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, error)])
     parser = EventParser()
     [message] = parser.feed(event.text)
     parser.end()
@@ -52,12 +53,12 @@ def test_an_error_text_cannot_forge_an_event(error: str) -> None:
 def test_an_error_with_a_lone_surrogate_is_sent_as_stored() -> None:
     order = claimed_order(new_order(1), 1, 0)
     write = FinishAndClaim([Outcome(1, 1, Status.FAILED, "bad \udc80")], 0, [order])
-    [event] = EventLog(run="abc", max_events=1).append(changes_in([write], [ClaimedOrders([])]))
+    [event] = EventLog(ids=RunIds("abc"), max_events=1).append(changes_in([write], [ClaimedOrders([])]))
     assert b'"error":"bad ?"' in event.text
 
 
 def test_a_long_error_is_cut() -> None:
-    [event] = EventLog(run="abc", max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, "é" * 100_000)])
+    [event] = EventLog(ids=RunIds("abc"), max_events=1).append([OrderChange(1, 1, Status.FAILED, 1, "é" * 100_000)])
     [message] = EventParser().feed(event.text)
     assert message.json["error"] == "é" * MAX_ERROR_CHARACTERS
 

@@ -1,0 +1,87 @@
+"""How far this server has read the feed. Requests for events wait until it has read far enough. Runs on the event loop.
+
+See `models/feed.py` about the feed.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from handlers.sse.event_ids import FeedIds
+from models.errors import QueueClosedError, StorageUnavailableError
+from models.feed import FeedRead
+
+READ_S = 10.0
+"""How long a request waits until the feed has been read."""
+AHEAD_S = 2.0
+"""How long a request with a later event id than those of this server waits until the feed has been read up to this id.
+Another server has read further only because it has read later."""
+
+
+class FeedProgress:
+    """Updates `ids` when the feed has been read. A request must wait for `until_ready` before it opens a stream."""
+
+    def __init__(self, ids: FeedIds) -> None:
+        self._ids = ids
+        self._is_current = False
+        self._waiting: list[asyncio.Future[None]] = []
+        self._count = 0
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._count
+
+    def note_read(self, read: FeedRead) -> None:
+        """Must be called when the feed has been read, after its events have been passed on."""
+        self._is_current = not read.has_more or (self._is_current and not read.is_restart)
+        self._ids.note_read(read.last)
+        self._wake()
+
+    def note_idle(self) -> None:
+        """Must be called before a request that comes when there are no readers: nobody needed the feed before."""
+        if not self._count:
+            self._is_current = False
+
+    def is_ready(self, last_id: str | None) -> bool:
+        """Whether the log of this server is up to date, and contains the event that a reader has got last."""
+        return self._is_current and not (last_id and self._ids.is_ahead(last_id))
+
+    async def until_ready(self, last_id: str | None) -> None:
+        """Waits until `is_ready`. Raises StorageUnavailableError if the feed can't be read.
+
+        If the event `last_id` does not appear in time, returns as if it were unknown. Raises QueueClosedError if
+        `close` is called.
+        """
+        self._count += 1
+        try:
+            if not await self._until(lambda: self._is_current, READ_S):
+                raise StorageUnavailableError("the changes of other servers can't be read", code="57014")
+            await self._until(lambda: self.is_ready(last_id), AHEAD_S)
+        finally:
+            self._count -= 1
+
+    def close(self) -> None:
+        """Makes every `until_ready` raise QueueClosedError. Can be called twice."""
+        self._closed = True
+        self._wake()
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until the condition is true, at most `timeout_s` seconds. Returns whether it is true."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._closed and not condition():
+                    future = asyncio.get_running_loop().create_future()
+                    self._waiting.append(future)
+                    await future
+        except TimeoutError:
+            return False
+        if self._closed:
+            raise QueueClosedError
+        return True
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
