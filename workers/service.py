@@ -38,6 +38,7 @@ from workers.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import LONGEST_DELAY_US, RetryPolicy
+from workers.end_polling import EndPolling
 from workers.feed_polling import FeedPolling
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
@@ -108,6 +109,7 @@ class OrderService:
         )
         self._lease_renewal = LeaseRenewal(self._threads.tends, dispatcher=self._dispatcher)
         self._feed_polling = FeedPolling(self._threads.feed, observer=observer) if store.feed else None
+        self._end_polling = EndPolling(self._threads.ends, waiters=self._waiters) if store.feed else None
         self._retrying_selected = asyncio.Lock()
 
     # Life cycle
@@ -125,6 +127,8 @@ class OrderService:
         self._lease_renewal.start()
         if self._feed_polling:
             self._feed_polling.start()
+        if self._end_polling:
+            self._end_polling.start()
         self._dispatcher.start()
         await self._periodic.start()
 
@@ -137,6 +141,8 @@ class OrderService:
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
         self._lease_renewal.stop()
+        if self._end_polling:
+            self._end_polling.stop()
         self._periodic.stop()
         return abandoned
 

@@ -61,6 +61,9 @@ class StoreThreads:
         )
         self.tends: Batcher[None, bool] = Batcher(self._writer, self._tend, max_waiting=MAX_WAITING)
         self.feed: Batcher[None, FeedRead | None] = Batcher(self._reader, self._read_feed, max_waiting=MAX_WAITING)
+        self.ends: Batcher[Sequence[int], Sequence[int]] = Batcher(
+            self._reader, self._read_ends, max_waiting=MAX_WAITING
+        )
         # One listing per call: the result of a short listing must not wait until the listings after it are done.
         self.listings: Batcher[Listing, Page] = Batcher(
             self._lister, self._read_pages, max_waiting=MAX_WAITING, max_batch=1
@@ -109,6 +112,7 @@ class StoreThreads:
             self.maintenance,
             self.tends,
             self.feed,
+            self.ends,
         ]
         for batcher in (self.writes, *batchers, self.listings):
             await batcher.close()
@@ -151,6 +155,9 @@ class StoreThreads:
     def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
         # One request at a time.
         return [self._store.feed.read() if self._store.feed else None for _ in requests]
+
+    def _read_ends(self, requests: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+        return [self._store.feed.ended(order_ids) if self._store.feed else () for order_ids in requests]
 
     def _maintain(self, requests: Sequence[None]) -> list[None]:
         self._store.maintain()

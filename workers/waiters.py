@@ -46,6 +46,16 @@ class CompletionWaiters:
             if change.order_id in self._waiting and change.status in TERMINAL_STATUSES:
                 self._wake(change.order_id)
 
+    def order_ids(self) -> list[int]:
+        """The ids of the orders for which tasks wait."""
+        return list(self._waiting)
+
+    def wake(self, order_ids: Iterable[int]) -> None:
+        """Wakes the tasks that wait for these orders, which have ended."""
+        for order_id in order_ids:
+            if order_id in self._waiting:
+                self._wake(order_id)
+
     def close(self) -> None:
         """Wakes all waiting tasks. An event that is created after this is set at once. Can be called twice."""
         self._closed = True

@@ -53,6 +53,11 @@ FROM feed_start AS start LEFT JOIN LATERAL (
     WHERE before < {MAX_CHANGES}) AS next ON true
 WHERE until >= {_TOO_LATE} ORDER BY next.id"""
 
+ENDED = """
+SELECT coalesce(json_agg(order_id), '[]')::text FROM orders
+    CROSS JOIN LATERAL (SELECT 1 FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ended
+WHERE order_id = ANY (%(order_ids)s::bigint[])"""
+
 # The id of a new transaction, which is higher than that of every transaction that is running.
 NEW_XACT_ID = "SELECT pg_current_xact_id()::text"
 

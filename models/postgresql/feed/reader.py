@@ -10,8 +10,8 @@ from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.feed import feed_statements
 from models.postgresql.feed.feed_statements import MAX_CHANGES, MAX_ROWS
-from models.postgresql.transaction import one_row
-from models.wire import decode_changes
+from models.postgresql.transaction import array, one_row
+from models.wire import decode_changes, decode_numbers
 
 START_S = 2.0
 """After a feed begins, the first read waits for this number of seconds at most. It waits for the transactions that were
@@ -40,6 +40,12 @@ class PostgresqlFeed:
     def read(self) -> FeedRead | None:
         with storage_errors():
             return self._database.retry(self._read)
+
+    def ended(self, order_ids: Sequence[int]) -> list[int]:
+        parameters = {"order_ids": array(order_ids)}
+        with storage_errors():
+            [found] = one_row(self._database.execute_sql(feed_statements.ENDED, parameters))
+        return decode_numbers(found)
 
     def _read(self) -> FeedRead | None:
         page = self._read_page()

@@ -179,6 +179,22 @@ def test_a_late_outcome_of_a_server_that_was_taken_over_is_not_in_the_feed(
     assert has_no_changes(second)
 
 
+# Orders that have ended
+
+
+def test_ended_orders_are_found_whichever_server_has_ended_them(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 6)))
+    one, two, _ = first.claim(3)
+    first.finish_attempt(one, COMPLETED)
+    second.cancel(5)
+    first.finish_attempt(two, FAILED, "no")
+    for server in servers:
+        assert server.feed
+        assert sorted(server.feed.ended([1, 2, 3, 4, 5, 6])) == [1, 2, 5]
+        assert server.feed.ended([]) == []
+
+
 # Ids that are committed out of order
 
 

@@ -115,6 +115,13 @@ class Shop:
             yield f"history of {order_id}"
         store.totals()
         yield "totals"
+        assert store.feed
+        store.feed.ended([*range(1, 10), self._count, NEW_ID, 2**62])
+        yield "ended"
+        for step in ("begin", "read", "read again"):
+            store.feed.read()
+            store.insert(*map(new_order, self._new_ids(2)))
+            yield f"feed: {step}"
 
     def _list(self, listing: Listing) -> Iterator[str]:
         last_us = FIRST_US + self._count * SECOND_US
