@@ -29,7 +29,10 @@ class Store(Protocol):
 
     @property
     def is_paused(self) -> bool:
-        """Whether processing is paused, as of the last commit. Correct after `recover`. Can be read on any thread."""
+        """Whether processing is paused, as of the last commit. Correct after `recover`. Can be read on any thread.
+
+        Becomes correct with the next call of `tend` or `write` if another server has paused or resumed processing.
+        """
 
     @property
     def feed(self) -> Feed | None:

@@ -60,9 +60,9 @@ class Transactions:
         self.lost_claims: list[Outcome] = []
         """Outcomes that make orders Pending again. A commit whose result is not known has possibly claimed them."""
         self.pending = 0
-        """How many orders were Pending after the latest transaction."""
+        """How many orders were Pending after the latest transaction or renewal."""
         self.is_paused = False
-        """Whether processing was paused after the latest transaction."""
+        """Whether processing was paused after the latest transaction or renewal."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
 
@@ -86,11 +86,15 @@ class Transactions:
         return commit.result
 
     def renew(self) -> None:
-        """Renews the lease of this server. Raises a StorageError."""
+        """Renews the lease of this server. Raises a StorageError.
+
+        Also finds out whether another server has paused or resumed processing.
+        """
         with storage_errors():
-            is_ours = self.lease.is_registered and self.database.retry(self._renew_once)
-        if is_ours:
+            renewed = self.database.retry(self._renew_once) if self.lease.is_registered else None
+        if renewed:
             self.lease.note_renewal()
+            self.pending, self.is_paused = renewed
         else:
             self.run(lambda _: None)
 
@@ -193,7 +197,8 @@ class Transactions:
             self._database_time.measure(self._read_database_us or read_us)
         self.lease.register(connection)
 
-    def _renew_once(self) -> bool:
+    def _renew_once(self) -> tuple[int, bool] | None:
+        """The number of Pending orders, and whether processing is paused. None if the lease was lost."""
         connection = self.database.psycopg_connection
         with connection.pipeline() as pipeline:
             connection.execute("BEGIN")
@@ -201,7 +206,7 @@ class Transactions:
             renewed = connection.execute(node_statements.BEAT, {"node": self.lease.node}).fetchone()
             connection.execute("COMMIT")
             pipeline.sync()
-        return renewed is not None
+        return renewed and renewed[2:4]
 
     def _record_step(self, connection: Connection) -> None:
         """Records a step of the wall clock, with the last order that was stored before the step."""

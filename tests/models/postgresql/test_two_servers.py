@@ -41,6 +41,15 @@ def test_each_server_sees_what_the_other_has_stored(engine: PostgresqlEngine, se
     check(engine, first)
 
 
+def test_an_idle_server_learns_of_a_pause_and_of_its_end(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    for is_paused in (True, False):
+        first.write([SetPaused(is_paused)])
+        assert second.is_paused is not is_paused
+        second.live(1)
+        assert second.is_paused is is_paused
+
+
 def test_the_orders_of_both_servers_count_towards_the_limit(servers: tuple[Server, Server]) -> None:
     first, second = servers
     first.insert(new_order(1), new_order(2))
