@@ -21,6 +21,9 @@ from models.writes import (
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 """These statuses are final, except that a client can retry a Failed order."""
 
+MAX_ERROR_CHARACTERS = 200
+"""The maximum length of an error text in an event about a change."""
+
 
 class OrderChange(Struct, frozen=True, gc=False, array_like=True):
     """The new status of an order. `attempts` and `error` have the same meaning as in `Order`.

@@ -12,7 +12,7 @@ from itertools import starmap
 import msgspec
 from msgspec import structs
 
-from models.changes import OrderChange
+from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
 from models.writes import NewOrder, OrderIds, Outcome
 
@@ -116,10 +116,16 @@ def decode_order_ids(text: str) -> list[OrderIds]:
 
 
 def encode_changes(changes: Sequence[OrderChange]) -> str:
-    """Encodes changes as JSON: `[[order_id, user_id, status, attempts, error], …]`"""
-    return msgspec.json.encode(changes).decode()
+    """Encodes changes as JSON: `[[order_id, user_id, status, attempts, error], …]`. Cuts long errors."""
+    return msgspec.json.encode([_with_short_error(change) for change in changes]).decode()
 
 
 def decode_changes(text: str) -> list[OrderChange]:
     """Decodes `[[order_id, user_id, status, attempts, error], …]`."""
     return _decode_changes(text)
+
+
+def _with_short_error(change: OrderChange) -> OrderChange:
+    if change.error is None or len(change.error) <= MAX_ERROR_CHARACTERS:
+        return change
+    return structs.replace(change, error=change.error[:MAX_ERROR_CHARACTERS])

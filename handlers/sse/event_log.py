@@ -10,10 +10,7 @@ from msgspec import Struct
 
 from handlers.sse.event_ids import EventIds
 from handlers.transport.json_encoder import encode
-from models.changes import OrderChange
-
-MAX_ERROR_CHARACTERS = 200
-"""The maximum length of the error text in an event."""
+from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 
 SCAN_STEP_EVENTS = 5_000
 """How many events are scanned for one reader before the event loop runs other callbacks."""

@@ -9,6 +9,7 @@ Servers record their changes until the time `feed_start.until`, which readers mo
 which the feed has all changes.
 """
 
+from models.changes import MAX_ERROR_CHARACTERS
 from models.feed import KEPT_CHANGES
 from models.postgresql.statements import JOINED, STATUS
 
@@ -21,7 +22,7 @@ ADD = "INSERT INTO feed (count, changes) VALUES (%(count)s, %(changes)s)"
 
 CHANGES_OF = f"""
 SELECT coalesce(json_agg(json_build_array(order_id, user_id, {STATUS}, coalesce(work.attempts, ends.attempts),
-    coalesce(work.error, ends.error)) ORDER BY orders.sequence), '[]')::text
+    left(coalesce(work.error, ends.error), {MAX_ERROR_CHARACTERS})) ORDER BY orders.sequence), '[]')::text
 FROM orders {JOINED} WHERE orders.sequence = ANY (%(sequences)s::bigint[])"""
 
 # A feed ends some minutes after the last read. Clients that reconnect within this time miss nothing.

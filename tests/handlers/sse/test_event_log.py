@@ -1,8 +1,8 @@
 """The event log: rendering, numbering, filters and its maximum length."""
 
 from handlers.sse.event_ids import RunIds
-from handlers.sse.event_log import ALL_EVENTS, MAX_ERROR_CHARACTERS, EventFilter, EventLog
-from models.changes import OrderChange, changes_in
+from handlers.sse.event_log import ALL_EVENTS, EventFilter, EventLog
+from models.changes import MAX_ERROR_CHARACTERS, OrderChange, changes_in
 from models.order import Status
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 from tests.cases import cases

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from models.changes import OrderChange
+from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.feed import KEPT_CHANGES, FeedRead
 from models.order import Status
 from models.postgresql.feed.feed_statements import MAX_CHANGES
@@ -147,6 +147,16 @@ def test_the_orders_that_a_server_takes_over_are_in_the_feed(
     second.live(1)
     taken = [OrderChange(1, 7, status, 1, "killed"), OrderChange(2, 1, status, 1, "killed")]
     assert read_changes(second, 6)[-2:] == taken
+
+
+def test_a_long_error_is_cut(reading: tuple[Server, Server]) -> None:
+    first, second = reading
+    first.insert(new_order(1))
+    [order] = first.claim()
+    error = "é" * 10_000
+    first.write([FinishAndClaim([Outcome(order.sequence, 1, FAILED, error)], 0, [order])])
+    assert read_changes(second, 3)[-1].error == error[:MAX_ERROR_CHARACTERS]
+    assert second.find_one(1).error == error
 
 
 def test_a_batch_that_is_repeated_in_parts_is_in_the_feed_once(
