@@ -14,7 +14,7 @@ from models.feed import KEPT_CHANGES
 from models.postgresql.statements import JOINED, STATUS
 
 # Whether changes must be recorded. Part of the first statement of each transaction.
-IS_READ = "(SELECT coalesce(bool_or(until > clock_timestamp()), false) FROM feed_start)"
+IS_READ = "EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
 
 # The last statement before COMMIT. So a transaction that waits for another one because both change an order gets its
 # id after it, and few ids are missing because of transactions that fail.
