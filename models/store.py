@@ -35,6 +35,13 @@ class Store(Protocol):
         """
 
     @property
+    def resumes(self) -> int | None:
+        """How often any server has resumed processing, as of the last call of `tend`. Can be read on any thread.
+
+        Also counts resumes while processing was not paused. None before the first call, and if this is the only server.
+        """
+
+    @property
     def feed(self) -> Feed | None:
         """The changes of all servers on the database. None if no other server can change orders."""
 

@@ -38,16 +38,14 @@ from workers.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import LONGEST_DELAY_US, RetryPolicy
-from workers.end_polling import EndPolling
-from workers.feed_polling import FeedPolling
 from workers.idle_maintenance import IdleMaintenance
 from workers.intake import Intake
-from workers.lease_renewal import LeaseRenewal
 from workers.observer import ServiceObserver
 from workers.periodic_tasks import PeriodicTasks
 from workers.processors.claim_gate import ClaimGate, OpenGate
 from workers.processors.processor import AttemptRunner
 from workers.service_limits import ServiceLimits
+from workers.sharing.sharing import DatabaseSharing
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
 
@@ -107,9 +105,9 @@ class OrderService:
             maintenance=self._maintenance,
             clock=clock,
         )
-        self._lease_renewal = LeaseRenewal(self._threads.tends, dispatcher=self._dispatcher)
-        self._feed_polling = FeedPolling(self._threads.feed, observer=observer) if store.feed else None
-        self._end_polling = EndPolling(self._threads.ends, waiters=self._waiters) if store.feed else None
+        self._sharing = DatabaseSharing(
+            self._threads, observer=observer, waiters=self._waiters, dispatcher=self._dispatcher, gate=self._gate
+        )
         self._retrying_selected = asyncio.Lock()
 
     # Life cycle
@@ -124,11 +122,7 @@ class OrderService:
         """Begins to process orders and to report to the observer each second."""
         if self._store.is_paused:
             _log.warning("processing is paused: orders are accepted, but not processed until POST /processing/resume")
-        self._lease_renewal.start()
-        if self._feed_polling:
-            self._feed_polling.start()
-        if self._end_polling:
-            self._end_polling.start()
+        self._sharing.start()
         self._dispatcher.start()
         await self._periodic.start()
 
@@ -140,9 +134,7 @@ class OrderService:
         """
         self._waiters.close()
         abandoned = await self._dispatcher.stop(timeout_s)
-        self._lease_renewal.stop()
-        if self._end_polling:
-            self._end_polling.stop()
+        self._sharing.stop()
         self._periodic.stop()
         return abandoned
 
@@ -153,9 +145,8 @@ class OrderService:
 
     async def close(self) -> None:
         """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
-        if self._feed_polling:
-            await self._threads.writes.close()
-            await self._feed_polling.stop()
+        await self._threads.writes.close()
+        await self._sharing.close()
         await self._threads.close()
         self._runner.close()
 
@@ -256,10 +247,9 @@ class OrderService:
         of deliveries.
         """
         is_change = await self._threads.writes.submit(SetPaused(is_paused))
-        if not is_paused and self._gate.end_pause():
-            self._dispatcher.wake()
-            return True
-        return is_change
+        if is_paused:
+            return is_change
+        return self._sharing.end_pause() or is_change
 
     @property
     def is_paused(self) -> bool:
@@ -300,11 +290,11 @@ class OrderService:
             for write, result in zip(items, results, strict=True)
         ):
             self._dispatcher.wake()
-        reports_changes = self._observer.wants_changes and self._feed_polling is None
+        reports_changes = self._observer.wants_changes and not self._sharing.reports_changes
         changes = changes_in(items, results) if self._waiters or reports_changes else None
         # Before the calls of the observer, so that an error of the observer delays no request that waits for an order.
         if changes is not None:
             self._waiters.publish(changes)
         self._observer.batch_written(items, results)
-        if changes is not None and self._feed_polling is None:
+        if changes is not None and reports_changes:
             self._observer.orders_changed(changes)

@@ -38,7 +38,7 @@ class StoreThreads:
     def __init__(
         self, store: Store, *, observer: ServiceObserver, hooks: BatchHooks, max_intake: int, max_backlog: int
     ) -> None:
-        self._store = store
+        self.store = store
         self._max_backlog = max_backlog
         self._observer = observer
         self._writer = CallThread("writer")
@@ -80,9 +80,9 @@ class StoreThreads:
         """
         try:
             for thread in (self._writer, self._reader, self._lister):
-                await thread.run(self._store.connect)
+                await thread.run(self.store.connect)
             recovered = await self._writer.run(
-                partial(self._store.recover, longest_delay_us=longest_delay_us), outcome_of
+                partial(self.store.recover, longest_delay_us=longest_delay_us), outcome_of
             )
             for work in Work:
                 with contextlib.suppress(StorageError):
@@ -120,22 +120,22 @@ class StoreThreads:
             return
         self._closed = True
         with contextlib.suppress(StorageError):
-            await self._writer.run(self._store.maintain)
+            await self._writer.run(self.store.maintain)
         for thread in (self._reader, self._lister, self._writer):
-            await thread.run(self._store.disconnect)
+            await thread.run(self.store.disconnect)
             thread.close()
-        self._store.close()
+        self.store.close()
 
     def _write(self, batch: Sequence[AnyWrite]) -> list[WriteResult]:
         begin_s = time.perf_counter()
         try:
-            return self._store.write(batch, max_pending=self._max_backlog)
+            return self.store.write(batch, max_pending=self._max_backlog)
         finally:
             self._observer.commit_ended(time.perf_counter() - begin_s)
 
     def _new_probes(self, thread: CallThread, work: Work) -> Batcher[None, None]:
         def probe(requests: Sequence[None]) -> list[None]:
-            self._store.probe(work)
+            self.store.probe(work)
             return [None] * len(requests)
 
         return Batcher(thread, probe, max_waiting=MAX_WAITING)
@@ -145,29 +145,29 @@ class StoreThreads:
 
     def _read_history(self, order_id: int) -> list[AttemptRecord] | StorageError | None:
         try:
-            return self._store.history(order_id)
+            return self.store.history(order_id)
         except StorageError as error:  # the histories of other orders can be read
             return error
 
     def _tend(self, requests: Sequence[None]) -> list[bool]:
-        return [self._store.tend()] * len(requests)
+        return [self.store.tend()] * len(requests)
 
     def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
         # One request at a time.
-        return [self._store.feed.read() if self._store.feed else None for _ in requests]
+        return [self.store.feed.read() if self.store.feed else None for _ in requests]
 
     def _read_ends(self, requests: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-        return [self._store.feed.ended(order_ids) if self._store.feed else () for order_ids in requests]
+        return [self.store.feed.ended(order_ids) if self.store.feed else () for order_ids in requests]
 
     def _maintain(self, requests: Sequence[None]) -> list[None]:
-        self._store.maintain()
+        self.store.maintain()
         return [None] * len(requests)
 
     def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
-        return [self._store.totals()] * len(requests)
+        return [self.store.totals()] * len(requests)
 
     def _read_statuses(self, requests: Sequence[None]) -> list[StorageStatus]:
-        return [self._store.status()] * len(requests)
+        return [self.store.status()] * len(requests)
 
     def _read_pages(self, listings: Sequence[Listing]) -> list[Page]:
-        return [self._store.list_orders(listing) for listing in listings]
+        return [self.store.list_orders(listing) for listing in listings]

@@ -74,7 +74,7 @@ def set_paused(transaction: Transaction, commands: Sequence[SetPaused]) -> list[
     results = []
     for command in commands:
         [changed] = one_row(transaction.execute(statements.SET_PAUSED, paused=command.is_paused))
-        results.append(changed > 0)
+        results.append(changed)
         transaction.is_paused = command.is_paused
     return results
 

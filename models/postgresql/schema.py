@@ -142,6 +142,9 @@ CREATE UNLOGGED TABLE feed_start (
     until timestamptz NOT NULL);
 """
 
+# A resume also ends pauses of deliveries, of which each server has its own.
+_COUNT_RESUMES = "ALTER TABLE meta ADD COLUMN resumes bigint NOT NULL DEFAULT 0"
+
 
 class Step(NamedTuple):
     """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
@@ -150,7 +153,7 @@ class Step(NamedTuple):
     oldest: int
 
 
-STEPS = (Step(_CREATE, oldest=1), Step(_ADD_FEED, oldest=1))
+STEPS = (Step(_CREATE, oldest=1), Step(_ADD_FEED, oldest=1), Step(_COUNT_RESUMES, oldest=1))
 """Step n changes the schema from version n to version n + 1."""
 SCHEMA_VERSION = len(STEPS)
 STEP_S = 3_600.0

@@ -209,8 +209,11 @@ NEXT_FAILED = _NEXT_TO_RETRY.format(table="ends", condition="status = 'f'", its_
 NEXT_WAITING = _NEXT_TO_RETRY.format(table="work", condition="due_us IS NOT NULL", its_order=_ORDER_OF_NEXT)
 
 SET_PAUSED = """
-WITH changed AS (UPDATE meta SET paused = %(paused)s WHERE paused <> %(paused)s RETURNING 1)
-SELECT count(*) FROM changed"""
+WITH before AS MATERIALIZED (SELECT paused FROM meta FOR UPDATE),
+changed AS (
+    UPDATE meta SET paused = %(paused)s, resumes = resumes + (NOT %(paused)s)::integer
+    FROM before WHERE before.paused <> %(paused)s OR NOT %(paused)s)
+SELECT paused <> %(paused)s FROM before"""
 
 # Totals
 

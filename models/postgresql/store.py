@@ -89,10 +89,15 @@ class PostgresqlStore:
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
         self._tends = 0
+        self._resumes: int | None = None
 
     @property
     def is_paused(self) -> bool:
         return self._transactions.is_paused
+
+    @property
+    def resumes(self) -> int | None:
+        return self._resumes
 
     @property
     def feed(self) -> Feed | None:
@@ -211,7 +216,7 @@ class PostgresqlStore:
         parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
         with storage_errors():
             found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
-        has_others, has_expired = found
+        has_others, has_expired, self._resumes = found
         self._tends += 1
         if has_others or self._tends % FORGET_FLOOR_AFTER == 0:
             # Other servers can have made orders ready.

@@ -68,6 +68,10 @@ class SqliteStore:
         return self._transactions.is_paused
 
     @property
+    def resumes(self) -> int | None:
+        return None
+
+    @property
     def feed(self) -> Feed | None:
         return None
 

@@ -44,6 +44,10 @@ class ShorthandStore:
         return self._store.is_paused
 
     @property
+    def resumes(self) -> int | None:
+        return self._store.resumes
+
+    @property
     def feed(self) -> Feed | None:
         return self._store.feed
 

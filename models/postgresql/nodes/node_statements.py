@@ -27,7 +27,8 @@ RENEW_LATER = "SET LOCAL synchronous_commit = off"
 _EXPIRED = """beat < clock_timestamp() - make_interval(secs => %(lease_s)s) AND node <> %(node)s"""
 
 OTHERS = f"""
-SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FROM nodes WHERE {_EXPIRED})"""
+SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FROM nodes WHERE {_EXPIRED}),
+    (SELECT resumes FROM meta)"""
 
 LOCK_EXPIRED = f"SELECT node FROM nodes WHERE {_EXPIRED} ORDER BY node LIMIT 1 FOR UPDATE SKIP LOCKED"
 

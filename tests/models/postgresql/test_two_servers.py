@@ -50,6 +50,15 @@ def test_an_idle_server_learns_of_a_pause_and_of_its_end(servers: tuple[Server, 
         assert second.is_paused is is_paused
 
 
+def test_every_server_counts_the_resumes_of_all(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    assert second.resumes is None
+    for is_paused, changes, resumes in ((True, True, 0), (False, True, 1), (False, False, 2), (True, True, 2)):
+        assert first.write([SetPaused(is_paused)]) == [changes]
+        second.live(1)
+        assert second.resumes == resumes
+
+
 def test_the_orders_of_both_servers_count_towards_the_limit(servers: tuple[Server, Server]) -> None:
     first, second = servers
     first.insert(new_order(1), new_order(2))

@@ -10,7 +10,7 @@ from models.errors import StorageBusyError
 from tests.loop_time import LoopTime
 from workers.batcher import Batcher
 from workers.call_thread import CallThread
-from workers.end_polling import INTERVAL_MS, MAX_SHARE, EndPolling
+from workers.sharing.end_polling import INTERVAL_MS, MAX_SHARE, EndPolling
 from workers.waiters import CompletionWaiters
 
 INTERVAL_S = INTERVAL_MS / 1_000

@@ -14,7 +14,7 @@ from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver
 from workers.batcher import Batcher
 from workers.call_thread import CallThread
-from workers.feed_polling import INTERVAL_MS, FeedPolling
+from workers.sharing.feed_polling import INTERVAL_MS, FeedPolling
 
 INTERVAL_S = INTERVAL_MS / 1_000
 

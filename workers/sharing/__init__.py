@@ -1,0 +1,1 @@
+"""Works together with other servers on the same database: leases, events and waiting."""
