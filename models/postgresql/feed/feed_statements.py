@@ -10,7 +10,6 @@ which the feed has all changes.
 """
 
 from models.changes import MAX_ERROR_CHARACTERS
-from models.feed import KEPT_CHANGES
 from models.postgresql.statements import JOINED, STATUS
 
 # Whether changes must be recorded. Part of the first statement of each transaction.
@@ -62,11 +61,9 @@ WHERE order_id = ANY (%(order_ids)s::bigint[])"""
 # The id of a new transaction, which is higher than that of every transaction that is running.
 NEW_XACT_ID = "SELECT pg_current_xact_id()::text"
 
-# If another server is removing rows, does nothing.
-TRIM = f"""
-WITH start AS MATERIALIZED (SELECT epoch FROM feed_start FOR UPDATE SKIP LOCKED),
-last AS MATERIALIZED (
-    SELECT max(id) AS id FROM (SELECT id, sum(count) OVER (ORDER BY id DESC) - count AS following FROM feed) AS each
-    WHERE following >= {KEPT_CHANGES} AND EXISTS (SELECT 1 FROM start)),
-gone AS (DELETE FROM feed WHERE id <= (SELECT id FROM last))
-UPDATE feed_start SET id = greatest(feed_start.id, last.id) FROM last WHERE last.id IS NOT NULL"""
+# Does nothing if another server is removing rows, or has removed these.
+TRIM = """
+WITH start AS MATERIALIZED (
+    SELECT 1 FROM feed_start WHERE epoch = %(epoch)s AND id < %(last)s FOR UPDATE SKIP LOCKED),
+gone AS (DELETE FROM feed WHERE id <= %(last)s AND EXISTS (SELECT 1 FROM start))
+UPDATE feed_start SET id = %(last)s WHERE epoch = %(epoch)s AND EXISTS (SELECT 1 FROM start)"""

@@ -5,19 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from models.feed import KEPT_CHANGES, FeedRead, FeedRow
+from models.feed import FeedRead, FeedRow
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.feed import feed_statements
 from models.postgresql.feed.feed_statements import MAX_CHANGES, MAX_ROWS
+from models.postgresql.feed.length import FeedLength
 from models.postgresql.transaction import array, one_row
 from models.wire import decode_changes, decode_numbers
 
 START_S = 2.0
 """After a feed begins, the first read waits for this number of seconds at most. It waits for the transactions that were
 running then, because their servers do not record the changes. Transactions of other programs also count."""
-_TRIM_AFTER = KEPT_CHANGES // 10
-"""Old rows are removed each time this number of changes has been read."""
 
 
 class PostgresqlFeed:
@@ -35,7 +34,8 @@ class PostgresqlFeed:
         self._place = _Place("", 0)
         self._start: _Start | None = None
         self._gap: _Gap | None = None
-        self._untrimmed = 0
+        self._length = FeedLength()
+        self._unneeded: int | None = None
 
     def read(self) -> FeedRead | None:
         with storage_errors():
@@ -48,6 +48,10 @@ class PostgresqlFeed:
         return decode_numbers(found)
 
     def _read(self) -> FeedRead | None:
+        # At the beginning, because an error repeats the call.
+        if self._unneeded is not None:
+            self._execute(feed_statements.TRIM, epoch=self._place.epoch, last=self._unneeded)
+            self._unneeded = None
         page = self._read_page()
         if page is None:
             self._execute(feed_statements.START, epoch=secrets.token_hex(8))
@@ -60,8 +64,10 @@ class PostgresqlFeed:
         has_more = len(rows) == len(page.rows) and (
             len(rows) == MAX_ROWS or sum(len(row.changes) for row in rows) >= MAX_CHANGES
         )
-        self._trim(rows)
-        self._place = _Place(page.epoch, last)  # last, because an error repeats the call
+        self._place = _Place(page.epoch, last)
+        if is_restart:
+            self._length.restart()
+        self._unneeded = self._length.add(rows)
         return FeedRead(page.epoch, after, last, rows, is_restart, has_more)
 
     def _read_page(self) -> "_Page | None":
@@ -101,12 +107,6 @@ class PostgresqlFeed:
             # the transaction in question has a lower id than a new one.
             self._gap = _Gap(page.epoch, missing, self._new_xid())
         return page.oldest_xid >= self._gap.xid
-
-    def _trim(self, rows: Sequence[FeedRow]) -> None:
-        self._untrimmed += sum(len(row.changes) for row in rows)
-        if self._untrimmed >= _TRIM_AFTER:
-            self._untrimmed = 0
-            self._execute(feed_statements.TRIM)
 
     def _new_xid(self) -> int:
         [xid] = one_row(self._database.psycopg_connection.execute(feed_statements.NEW_XACT_ID))

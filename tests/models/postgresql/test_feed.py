@@ -11,6 +11,7 @@ from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.feed import KEPT_CHANGES, FeedRead
 from models.order import Status
 from models.postgresql.feed.feed_statements import MAX_CHANGES
+from models.postgresql.feed.length import STEP
 from models.postgresql.feed.reader import START_S
 from models.writes import Cancel, FinishAndClaim, NewOrders, Outcome, Retry, RetryOrders, RetrySelection
 from tests.models.postgresql.engine import PostgresqlEngine
@@ -398,10 +399,10 @@ def test_old_rows_are_removed_and_a_server_that_needs_them_restarts(
         with other.transaction():
             add(other, *range(begin + 1, begin + 1_001))
         next_part(first)
-    while next_part(first).has_more:
+    while next_part(first).rows:
         pass
     [[kept]] = execute(other, "SELECT sum(count) FROM feed")
-    assert KEPT_CHANGES <= kept <= KEPT_CHANGES + 2 * MAX_CHANGES
+    assert KEPT_CHANGES <= kept <= KEPT_CHANGES + 2 * STEP
     part = next_part(second)
     assert part.is_restart
     assert part.rows[0].id == part.after + 1
@@ -411,3 +412,14 @@ def test_old_rows_are_removed_and_a_server_that_needs_them_restarts(
     assert [change.order_id for change in changes_of(*parts)] == list(range(total - kept + 1, total + 1))
     # A server that has read the rows does not restart.
     assert not next_part(first).is_restart
+    # Both remove rows, one at a time.
+    for begin in range(total, total + 10 * STEP, STEP):
+        add(other, *range(begin + 1, begin + STEP + 1))
+        for server in (first, second):
+            assert not next_part(server).is_restart
+    for server in (first, second):
+        assert has_no_changes(server)
+    [[kept]] = execute(other, "SELECT sum(count) FROM feed")
+    assert KEPT_CHANGES <= kept <= KEPT_CHANGES + 2 * STEP
+    [[start, lowest]] = execute(other, "SELECT (SELECT id FROM feed_start), min(id) FROM feed")
+    assert lowest == start + 1
