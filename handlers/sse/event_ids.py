@@ -93,6 +93,11 @@ class FeedIds:
         place = self._place_in(event_id)
         return place is not None and place > (self._last_row + 1, 0)
 
+    def is_of_other_epoch(self, event_id: str) -> bool:
+        """Whether this is an id of an earlier epoch, or of a later one that this server has not read yet."""
+        found = _FEED_ID.fullmatch(event_id)
+        return found is not None and found[1] != self._epoch
+
     def begin(self, number: int, row: int) -> tuple[bytes, int]:
         self._rows.append(row)
         self._numbers.append(number)

@@ -23,6 +23,7 @@ class FeedProgress:
     def __init__(self, ids: FeedIds) -> None:
         self._ids = ids
         self._is_current = False
+        self._reads = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._count = 0
         self._closed = False
@@ -35,6 +36,7 @@ class FeedProgress:
     def note_read(self, read: FeedRead) -> None:
         """Must be called when the feed has been read, after its events have been passed on."""
         self._is_current = not read.has_more or (self._is_current and not read.is_restart)
+        self._reads += 1
         self._ids.note_read(read.last)
         self._wake()
 
@@ -45,7 +47,9 @@ class FeedProgress:
 
     def is_ready(self, last_id: str | None) -> bool:
         """Whether the log of this server is up to date, and contains the event that a reader has got last."""
-        return self._is_current and not (last_id and self._ids.is_ahead(last_id))
+        if last_id and (self._ids.is_ahead(last_id) or self._ids.is_of_other_epoch(last_id)):
+            return False
+        return self._is_current
 
     async def until_ready(self, last_id: str | None) -> None:
         """Waits until `is_ready`. Raises StorageUnavailableError if the feed can't be read.
@@ -54,10 +58,17 @@ class FeedProgress:
         `close` is called.
         """
         self._count += 1
+        # The next read can have begun before this call.
+        last_read = self._reads + 2
+
+        def is_decided() -> bool:
+            is_old = last_id is not None and self._ids.is_of_other_epoch(last_id) and self._reads >= last_read
+            return is_old or self.is_ready(last_id)
+
         try:
             if not await self._until(lambda: self._is_current, READ_S):
                 raise StorageUnavailableError("the changes of other servers can't be read", code="57014")
-            await self._until(lambda: self.is_ready(last_id), AHEAD_S)
+            await self._until(is_decided, AHEAD_S)
         finally:
             self._count -= 1
 

@@ -91,6 +91,9 @@ def test_after_a_restart_earlier_ids_are_unknown() -> None:
     ids.restart("cd", after=0)
     assert log.first == log.end > end
     assert log.number_after("ab-15-3") is None
+    assert ids.is_of_other_epoch("ab-15-3")
+    assert not ids.is_of_other_epoch("cd-15-3")
+    assert not ids.is_of_other_epoch("ab-15")
     assert log.id_of(log.end - 1) == "cd-1-0"
     assert log.number_after("cd-1-0") == log.end
     log.append(changes(1), row=1)

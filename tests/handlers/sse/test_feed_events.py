@@ -29,6 +29,7 @@ class FeedApi(RunningApi):
         super().__init__(folder / "feed.db", Clock(), has_feed=True)
         self.telemetry_limits = self.telemetry_limits._replace(max_event_readers=3)
         self._streams = AsyncExitStack()
+        self._last = 0
 
     def read(self, *rows: int, begins_after: int | None = None, epoch: str = "ab", has_more: bool = False) -> None:
         """A part of the feed, with one change in each row, of the order with the row's id.
@@ -37,9 +38,10 @@ class FeedApi(RunningApi):
         """
         self.monotonic_s += 1
         parts = [FeedRow(row, [OrderChange(row, row % 2 + 1, Status.PENDING)]) for row in rows]
-        after = begins_after or 0
         is_restart = begins_after is not None
-        self.telemetry.feed_read(FeedRead(epoch, after, max(after, *rows, 0), parts, is_restart, has_more))
+        after = self._last if begins_after is None else begins_after
+        self._last = max(after, *rows, 0)
+        self.telemetry.feed_read(FeedRead(epoch, after, self._last, parts, is_restart, has_more))
 
     async def open_stream(self, last_id: str = "", query: str = "") -> Stream:
         headers = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
@@ -178,8 +180,21 @@ async def test_a_new_epoch_resets_the_readers(api: FeedApi) -> None:
         reset, message = await stream.take(2)
         assert (reset.type, reset.last_id) == ("reset", "cd-1-0")
         assert (message.type, message.last_id) == ("order", "cd-1-1")
-        again = await api.open_stream("ab-11-1")
+        opening = await api.waiting_stream("ab-11-1")
+        for _ in range(2):
+            api.read()
+        again = await opening
         assert [(await again.next()).type, again.parser.last_id] == ["reset", "cd-1-1"]
+
+
+@pytest.mark.gen_test
+async def test_a_reader_with_an_id_of_a_new_epoch_waits_until_this_server_has_read_it(api: FeedApi) -> None:
+    async with begun(api) as stream:
+        opening = await api.waiting_stream("cd-1-1")
+        api.read(11)
+        api.read(1, 2, begins_after=0, epoch="cd")
+        assert await order_ids(await opening, 1) == [2]
+        assert [message.type for message in await stream.take(4)] == ["order", "reset", "order", "order"]
 
 
 @pytest.mark.gen_test
