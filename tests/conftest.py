@@ -33,6 +33,8 @@ LONGEST = (
     "test_readme_pictures.py",
 )
 """The slowest test files, longest first. They start first, so that all pytest processes have work until the end."""
+GARBAGE_THRESHOLD = 5_000
+"""Garbage is collected after this number of new containers, as in the server."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
 """A folder in memory, on most Linux systems."""
 MEMORY_BYTES = 250_000_000
@@ -97,11 +99,13 @@ def pytest_collection() -> Generator[None, object, object]:
     """Collects the tests without garbage collection, and excludes all objects made until then from it.
 
     Otherwise, each of the many calls of `gc.collect` would examine half a million objects of pytest and the modules.
+    After that, garbage is collected more rarely than by default.
     """
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.set_threshold(GARBAGE_THRESHOLD)
         gc.enable()
         gc.freeze()
 
