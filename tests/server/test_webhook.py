@@ -23,7 +23,7 @@ from tests.process import DEADLINE_S, PostingClients, ServerProcess, has_values_
 from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 KILLS = 5
-REFUSED_ORDERS = 300
+REFUSED_ORDERS = 100
 """The number of orders in the test with a receiver that refuses most deliveries. 1,000 orders need three minutes."""
 
 
