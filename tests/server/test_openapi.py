@@ -49,7 +49,7 @@ def test_schemathesis_finds_no_difference_from_the_document(server: ServerProces
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
