@@ -18,6 +18,7 @@ import psycopg
 from load.chaos.database import Database
 from load.chaos.disk import NotPossible, create_image, run_program
 from load.chaos.report import TOTALS, WRONG
+from load.cli.command import print_line
 from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer, give_away
 
 IMAGE_BYTES = 8 << 30  # Sparse: it needs only the space of the orders.
@@ -168,9 +169,13 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
             self._listening.close()
             self._listening = None
         self.server.stop(signal.SIGQUIT)
-        if self._mounted.is_mount():
-            run_program("umount", "--lazy", str(self._mounted))
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        try:
+            if self._mounted.is_mount():
+                run_program("umount", "--lazy", str(self._mounted))
+        except NotPossible as reason:
+            print_line(f"{self._mounted} is still mounted: {reason}")
+        finally:
+            shutil.rmtree(self._sockets, ignore_errors=True)
 
     @contextmanager
     def connect(self, *, is_read_only: bool = False, timeout_s: float = 0.0) -> Iterator[psycopg.Connection[Any]]:
@@ -216,12 +221,19 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
             ballast.unlink()
 
     def kill_backend(self, rng: Random) -> bool:
-        """Send SIGKILL to a process that serves a connection of the server. Return False if there is none."""
+        """Send SIGKILL to a process that serves a connection of the server.
+
+        Return False if there is none, or if it has just ended.
+        """
         with self.connect() as connection:
             pids = [pid for (pid,) in connection.execute(f"SELECT pid {OF_THE_SERVER}")]
-        if pids:
+        if not pids:
+            return False
+        try:
             os.kill(rng.choice(pids), signal.SIGKILL)
-        return bool(pids)
+        except ProcessLookupError:  # another fault has ended the connection
+            return False
+        return True
 
     def terminate_backends(self) -> int:
         """End all connections of the server, and return how many there were."""
