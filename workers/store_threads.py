@@ -153,7 +153,7 @@ class StoreThreads:
         return [self.store.tend()] * len(requests)
 
     def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
-        # One request at a time.
+        # `FeedPolling` has one request at a time, so no part of the feed goes to the wrong one.
         return [self.store.feed.read() if self.store.feed else None for _ in requests]
 
     def _read_ends(self, requests: Sequence[Sequence[int]]) -> list[Sequence[int]]:

@@ -24,7 +24,7 @@ class FeedProgress:
         self._ids = ids
         self._is_current = False
         self._reads = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: set[asyncio.Future[None]] = set()
         self._count = 0
         self._closed = False
 
@@ -67,7 +67,7 @@ class FeedProgress:
 
         try:
             if not await self._until(lambda: self._is_current, READ_S):
-                raise StorageUnavailableError("the changes of other servers can't be read", code="57014")
+                raise StorageUnavailableError("the changes of orders can't be read in time")
             await self._until(is_decided, AHEAD_S)
         finally:
             self._count -= 1
@@ -83,8 +83,11 @@ class FeedProgress:
             async with asyncio.timeout(timeout_s):
                 while not self._closed and not condition():
                     future = asyncio.get_running_loop().create_future()
-                    self._waiting.append(future)
-                    await future
+                    self._waiting.add(future)
+                    try:
+                        await future
+                    finally:
+                        self._waiting.discard(future)
         except TimeoutError:
             return False
         if self._closed:
@@ -92,7 +95,7 @@ class FeedProgress:
         return True
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 
 from tornado.ioloop import PeriodicCallback
 
-from models.errors import QueueClosedError, QueueFullError
+from models.errors import QueueClosedError, QueueFullError, StorageError
 from workers.batcher import Batcher
+from workers.safe_log import log_safely
 from workers.waiters import CompletionWaiters
 
 INTERVAL_MS = 100
 MAX_SHARE = 0.2
-"""The largest share of the time for which the queue is occupied, because other reads wait in the meantime. If very many
-requests wait, they are checked less often."""
+"""The largest share of the time for which lookups can occupy the reading thread, because other reads wait in the
+meantime. If very many requests wait, their orders are looked up less often."""
+
+_log = logging.getLogger(__name__)
 
 
 class EndPolling:
@@ -26,10 +30,11 @@ class EndPolling:
         self._queue = queue
         self._waiters = waiters
         self._loop = asyncio.get_running_loop()
-        self._is_asking = False
+        self._is_looking_up = False
+        self._has_failed = False
         self._began_s = 0.0
         self._not_before_s = 0.0
-        self._timer = PeriodicCallback(self._ask, INTERVAL_MS)
+        self._timer = PeriodicCallback(self._look_up, INTERVAL_MS)
 
     def start(self) -> None:
         """Begins to look up orders."""
@@ -39,19 +44,26 @@ class EndPolling:
         """Ends the lookups. Can be called twice, and before `start`."""
         self._timer.stop()
 
-    def _ask(self) -> None:
-        if self._is_asking or not len(self._waiters) or self._loop.time() < self._not_before_s:
+    def _look_up(self) -> None:
+        if self._is_looking_up or not len(self._waiters) or self._loop.time() < self._not_before_s:
             return
         with contextlib.suppress(QueueFullError, QueueClosedError):
             self._began_s = self._loop.time()
-            asking = self._queue.submit(self._waiters.order_ids())
-            self._is_asking = True
-            asking.add_done_callback(self._end)
+            lookup = self._queue.submit(self._waiters.order_ids())
+            self._is_looking_up = True
+            lookup.add_done_callback(self._end)
 
-    def _end(self, asking: "asyncio.Future[Sequence[int]]") -> None:
-        self._is_asking = False
+    def _end(self, lookup: "asyncio.Future[Sequence[int]]") -> None:
+        self._is_looking_up = False
         ended_s = self._loop.time()
         self._not_before_s = ended_s + (ended_s - self._began_s) * (1 / MAX_SHARE - 1)
-        # An error is not logged here: the storage is checked each second, and the store logs an error of this check.
-        if not asking.cancelled() and not asking.exception():
-            self._waiters.wake(asking.result())
+        if lookup.cancelled():
+            return
+        if error := lookup.exception():
+            if not self._has_failed:
+                text = "the orders for which requests wait can't be looked up: %s"
+                log_safely(_log, logging.WARNING, text, error, error=None if isinstance(error, StorageError) else error)
+            self._has_failed = True
+            return
+        self._has_failed = False
+        self._waiters.wake(lookup.result())

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 
 from tornado.ioloop import PeriodicCallback
 
-from models.errors import QueueClosedError, QueueFullError
+from models.errors import QueueClosedError, QueueFullError, StorageError
 from models.feed import FeedRead
 from workers.batcher import Batcher
 from workers.observer import ServiceObserver
+from workers.safe_log import log_safely
 
 INTERVAL_MS = 100
+
+_log = logging.getLogger(__name__)
 
 
 class FeedPolling:
@@ -23,6 +27,7 @@ class FeedPolling:
         self._queue = queue
         self._observer = observer
         self._reading: asyncio.Future[FeedRead | None] | None = None
+        self._has_failed = False
         self._timer = PeriodicCallback(self._read, INTERVAL_MS)
 
     def start(self) -> None:
@@ -30,7 +35,7 @@ class FeedPolling:
         self._timer.start()
 
     async def stop(self) -> None:
-        """Ends the reading. First passes on all changes that have been committed. Can be called before `start`."""
+        """Ends the reading, after one more read. Can be called before `start`."""
         if not self._timer.is_running():
             return
         self._timer.stop()
@@ -49,9 +54,15 @@ class FeedPolling:
 
     def _end(self, reading: asyncio.Future[FeedRead | None]) -> None:
         self._reading = None
-        # An error is not logged here: the storage is checked each second, and the store logs an error of this check.
-        if reading.cancelled() or reading.exception():
+        if reading.cancelled():
             return
+        if error := reading.exception():
+            if not self._has_failed:
+                text = "the changes for event streams can't be read: %s"
+                log_safely(_log, logging.WARNING, text, error, error=None if isinstance(error, StorageError) else error)
+            self._has_failed = True
+            return
+        self._has_failed = False
         if part := reading.result():
             self._observer.feed_read(part)
             if part.has_more:

@@ -82,7 +82,9 @@ async def test_nothing_is_looked_up_while_nobody_waits(loop_time: LoopTime, ends
 
 
 @pytest.mark.gen_test
-async def test_a_lookup_that_fails_is_repeated(loop_time: LoopTime, ends: Ends) -> None:
+async def test_a_lookup_that_fails_is_logged_once_and_repeated(
+    loop_time: LoopTime, ends: Ends, caplog: pytest.LogCaptureFixture
+) -> None:
     waiters = CompletionWaiters(max_waiting=10)
     ends.ended.add(1)
     ends.fails = True
@@ -94,6 +96,7 @@ async def test_a_lookup_that_fails_is_repeated(loop_time: LoopTime, ends: Ends) 
             ends.fails = False
             while not one.is_set():
                 await loop_time.advance(INTERVAL_S)
+    assert caplog.messages == ["the orders for which requests wait can't be looked up: busy"]
 
 
 @pytest.mark.gen_test

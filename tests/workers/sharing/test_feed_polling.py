@@ -64,6 +64,19 @@ async def test_each_part_goes_to_the_observer(loop_time: LoopTime) -> None:
 
 
 @pytest.mark.gen_test
+async def test_the_first_error_of_several_is_logged(loop_time: LoopTime, caplog: pytest.LogCaptureFixture) -> None:
+    error = RuntimeError("damaged")
+    feed, observer = ScriptedFeed(error, error, part(1), StorageBusyError("busy", code="57014")), RecordingObserver()
+    async with polling(feed, observer):
+        await until(lambda: len(feed.script) == 0, loop_time)
+    begin = "the changes for event streams can't be read: "
+    assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [
+        (f"{begin}damaged", True),
+        (f"{begin}busy", False),
+    ]
+
+
+@pytest.mark.gen_test
 async def test_the_rest_of_a_long_feed_is_read_at_once(loop_time: LoopTime) -> None:
     feed, observer = ScriptedFeed(*(part(number, has_more=number < 4) for number in range(1, 5))), RecordingObserver()
     async with polling(feed, observer):
