@@ -24,7 +24,7 @@ SELECT coalesce(json_agg(json_build_array(order_id, user_id, {STATUS}, coalesce(
     left(coalesce(work.error, ends.error), {MAX_ERROR_CHARACTERS})) ORDER BY orders.sequence), '[]')::text
 FROM orders {JOINED} WHERE orders.sequence = ANY (%(sequences)s::bigint[])"""
 
-# A feed ends some minutes after the last read. Clients that reconnect within this time miss nothing.
+# Changes are recorded for 9 to 10 minutes after the last read. Clients that reconnect within 8 minutes miss nothing.
 _UNTIL = "clock_timestamp() + interval '10 minutes'"
 _RENEW_BEFORE = "clock_timestamp() + interval '9 minutes'"
 # Nobody may continue a feed that ends so soon: a transaction can be running whose server has found that it has ended.
