@@ -13,7 +13,7 @@ from tests.process import DEADLINE_S, ServerProcess, has_values_of, order
 from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 ORDERS = 5_000
-"""The number of orders. With 100,000, the test takes eight minutes on two cores, and passes, too."""
+"""The number of orders. With 100,000, the test takes six minutes on two cores, and passes, too."""
 KILLS = 2
 REFUSED_EVERY = 100
 """The receiver refuses each delivery whose number is a multiple of this number."""
