@@ -1,4 +1,4 @@
-"""The ids of events that come from a feed: they are the same on every server, whatever its log contains."""
+"""Events that come from a feed have the same ids on all servers, even if a server has kept only some of them."""
 
 import random
 
