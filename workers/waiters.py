@@ -42,9 +42,7 @@ class CompletionWaiters:
 
     def publish(self, changes: Iterable[OrderChange]) -> None:
         """Wakes the tasks that wait for orders which `changes` makes Completed, Failed or Cancelled."""
-        for change in changes:
-            if change.order_id in self._waiting and change.status in TERMINAL_STATUSES:
-                self._wake(change.order_id)
+        self.wake(change.order_id for change in changes if change.status in TERMINAL_STATUSES)
 
     def order_ids(self) -> list[int]:
         """The ids of the orders for which tasks wait."""
