@@ -2,22 +2,19 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Sequence
 
 from tornado.ioloop import PeriodicCallback
 
-from models.errors import QueueClosedError, QueueFullError, StorageError
+from models.errors import QueueClosedError, QueueFullError
 from workers.batcher import Batcher
-from workers.safe_log import log_safely
+from workers.sharing.error_log import ErrorLog
 from workers.waiters import CompletionWaiters
 
 INTERVAL_MS = 100
 MAX_SHARE = 0.2
 """The largest share of the time for which lookups can occupy the reading thread, because other reads wait in the
 meantime. If very many requests wait, their orders are looked up less often."""
-
-_log = logging.getLogger(__name__)
 
 
 class EndPolling:
@@ -31,7 +28,7 @@ class EndPolling:
         self._waiters = waiters
         self._loop = asyncio.get_running_loop()
         self._is_looking_up = False
-        self._has_failed = False
+        self._errors = ErrorLog("the orders for which requests wait can't be looked up")
         self._began_s = 0.0
         self._not_before_s = 0.0
         self._timer = PeriodicCallback(self._look_up, INTERVAL_MS)
@@ -60,10 +57,7 @@ class EndPolling:
         if lookup.cancelled():
             return
         if error := lookup.exception():
-            if not self._has_failed:
-                text = "the orders for which requests wait can't be looked up: %s"
-                log_safely(_log, logging.WARNING, text, error, error=None if isinstance(error, StorageError) else error)
-            self._has_failed = True
+            self._errors.note_error(error)
             return
-        self._has_failed = False
+        self._errors.note_success()
         self._waiters.wake(lookup.result())

@@ -2,19 +2,16 @@
 
 import asyncio
 import contextlib
-import logging
 
 from tornado.ioloop import PeriodicCallback
 
-from models.errors import QueueClosedError, QueueFullError, StorageError
+from models.errors import QueueClosedError, QueueFullError
 from models.feed import FeedRead
 from workers.batcher import Batcher
 from workers.observer import ServiceObserver
-from workers.safe_log import log_safely
+from workers.sharing.error_log import ErrorLog
 
 INTERVAL_MS = 100
-
-_log = logging.getLogger(__name__)
 
 
 class FeedPolling:
@@ -27,7 +24,7 @@ class FeedPolling:
         self._queue = queue
         self._observer = observer
         self._reading: asyncio.Future[FeedRead | None] | None = None
-        self._has_failed = False
+        self._errors = ErrorLog("the changes for event streams can't be read")
         self._timer = PeriodicCallback(self._read, INTERVAL_MS)
 
     def start(self) -> None:
@@ -57,12 +54,9 @@ class FeedPolling:
         if reading.cancelled():
             return
         if error := reading.exception():
-            if not self._has_failed:
-                text = "the changes for event streams can't be read: %s"
-                log_safely(_log, logging.WARNING, text, error, error=None if isinstance(error, StorageError) else error)
-            self._has_failed = True
+            self._errors.note_error(error)
             return
-        self._has_failed = False
+        self._errors.note_success()
         if part := reading.result():
             self._observer.feed_read(part)
             if part.has_more:
