@@ -168,6 +168,10 @@ class ChaosRun:
         # The delay before a retry doubles each time, so it is at most about as long as an order has existed.
         stuck_after_s = STUCK_AFTER_S + LONGEST_DELAY * (time.monotonic() - self._begun_s)
         timeouts = Timeouts(processing_s=stuck_after_s, poll_s=POLL_EVERY_S)
+        # A server stores the orders of clients that have disconnected. A restarted server has no such requests left.
+        for target in self._targets.values():
+            await target.terminate()
+            await target.start()
         for target in self._targets.values():
             is_processed = await wait_until_processed(target, timeouts=timeouts)
             self._log(f"{'everything' if is_processed else 'NOT everything'} is processed", target=target.name)
