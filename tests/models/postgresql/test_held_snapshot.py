@@ -58,9 +58,11 @@ def blocks_of(database: EmptiedDatabase, step: Callable[[], object]) -> int:
     """How many blocks of the table `work` and its indexes the step reads."""
 
     def count() -> int:
-        # The counts of the connection are published after the next statement.
+        # The counts of a connection are published after the next statement. Without it, what the other connection has
+        # read before is published up to ten seconds later, and would be counted for the step that runs then.
         for statement in ("SELECT pg_stat_force_next_flush()", "SELECT 1"):
             database.store_connection.execute_sql(statement)
+            execute(database.connection, statement)
         [[blocks]] = execute(database.connection, BLOCKS)
         return int(blocks)
 
