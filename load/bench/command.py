@@ -20,8 +20,9 @@ from pathlib import Path
 from shutil import which
 
 from load.bench import background_trials, size_trials, trials
+from load.bench.copy_trial import insert_against_copy
 from load.bench.measurement import Meter
-from load.bench.postgresql_trials import full_cycle, new_schema
+from load.bench.postgresql_trials import full_cycle, new_schema, two_servers
 from load.bench.stall_trial import stalls
 from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
@@ -103,6 +104,15 @@ PLANS = {
     "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
     "postgresql": Plan(
         "POST /order, on PostgreSQL against SQLite", full_cycle, (SQLITE, POSTGRESQL), needs_database=True
+    ),
+    "postgresql-servers": Plan(
+        "POST /order, to two servers on a PostgreSQL database against one",
+        two_servers,
+        (POSTGRESQL,),
+        needs_database=True,
+    ),
+    "postgresql-copy": Plan(
+        "the server's INSERT of orders against COPY", insert_against_copy, (RECORDED,), needs_database=True
     ),
     "postgresql-cost": Plan(
         "the CPU time that the server uses for an order, on SQLite and on PostgreSQL",
@@ -221,7 +231,8 @@ def run_plan(plan: Plan, servers: TrialServers, *, runs: int, seconds: float) ->
             address = await reach(process.url, api_key=KEY if name == GUARDED else "")
             running.append(Server(name, address, count(1), count(1), pid=process.pid))
         meter = Meter()
-        return await plan.run(Trial(runs, seconds, running, servers.ours, meter, print_line, servers.folder))
+        trial = Trial(runs, seconds, running, servers.ours, meter, print_line, servers.folder, servers.database)
+        return await plan.run(trial)
 
     with ExitStack() as stack:
         processes = {name: stack.enter_context(servers.named(name)) for name in plan.servers}

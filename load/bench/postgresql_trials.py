@@ -1,15 +1,23 @@
 """Compares the server on PostgreSQL with the server on an SQLite file. Trials run on the event loop."""
 
-from collections.abc import Iterator
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import count
 from secrets import token_hex
 
 from load.bench import wrk
-from load.bench.trial import PROCESSED_RATE, Row, Trial, Value
+from load.bench.measurement import Measurement
+from load.bench.trial import PROCESSED_RATE, Row, Server, Trial, Value
 from load.bench.workloads import settled
 from load.cli.errors import CommandError
+from load.http.address import reach
 
+CLIENTS = 128
+SERVERS_ROUNDS = 2
+SECOND_FIRST_ID = 1 << 40  # The first id of the orders that the second server gets.
 ROUNDS = 4  # Rounds per run. Even, so that each server is measured first in half of them.
 BOUNDS = {50: (0.6, 0.8), 500: (0.35, 0.5)}
 """For each number of clients, the bound and the aim. As many orders as there are clients can share a commit."""
@@ -24,6 +32,39 @@ async def full_cycle(trial: Trial) -> list[Row]:
         load = settled(partial(wrk.post_orders, clients=clients))
         rows += await trial.compare(load, (row, PROCESSED_RATE), value=Value.SPEED, rounds=ROUNDS)
     return rows
+
+
+async def two_servers(trial: Trial) -> list[Row]:
+    """Compare two servers on one database with one of them. They get the same requests from as many clients."""
+    name = f"durable POST /order, {CLIENTS} clients, until each order is Completed: two servers against one"
+    row, ids = Row(name=name, at_least=1.3, aim=1.8), count(SECOND_FIRST_ID)
+    for number in range(1, trial.runs + 1):
+        measured = {"one": Measurement(), "two": Measurement()}
+        for each in range(SERVERS_ROUNDS):
+            for key in reversed(measured) if (number + each) % 2 else measured:
+                if key == "one":
+                    measured[key].add(await _post_to_all(trial, [trial.ours]))
+                    continue
+                with trial.start_server() as process:
+                    second = trial.ours._replace(address=await reach(process.url), ids=ids)
+                    measured[key].add(await _post_to_all(trial, [trial.ours, second]))
+        trial.check(row, *measured.values())
+        trial.add_run(row, number, PROCESSED_RATE, measured, value=Value.SPEED)
+    return [row]
+
+
+async def _post_to_all(trial: Trial, servers: Sequence[Server]) -> Measurement:
+    """Send orders to all servers at the same time, and wait until all orders are Completed."""
+    load = partial(wrk.post_orders, trial, clients=CLIENTS // len(servers))
+    parts = await asyncio.gather(*map(load, servers))
+    return Measurement(
+        right=sum(part.right for part in parts),
+        wrong=sum((part.wrong for part in parts), Counter()),
+        elapsed_s=max(part.elapsed_s for part in parts),
+        # Each part counts the CPU time of all clients.
+        cpu_share=max(part.cpu_share for part in parts),
+        empty_after_s=await trial.wait_until_processed(trial.ours.address),
+    )
 
 
 @contextmanager

@@ -41,10 +41,27 @@ class RecordingConnection(sqlite3.Connection):
         return cast(sqlite3.Cursor, self.cursor().execute(sql, parameters))
 
 
+def record_postgresql(file: Any) -> None:
+    """Write each statement to `file` before psycopg sends it."""
+    import psycopg  # Imported only here, because it is not needed for SQLite.
+
+    execute = psycopg.Cursor.execute
+
+    def record_and_execute(cursor: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        file.write(msgspec.json.encode((id(cursor.connection), text, params or ())) + b"\n")
+        return execute(cursor, query, params, **options)
+
+    vars(psycopg)["Cursor"].execute = record_and_execute
+
+
 def main() -> None:
     # Unbuffered, so that the file is complete while the server runs.
-    with Path(sys.argv[1]).open("ab", buffering=0) as RecordingConnection.file:
+    with Path(sys.argv[1]).open("ab", buffering=0) as file:
+        RecordingConnection.file = file
         vars(sqlite3)["connect"] = partial(sqlite3.connect, factory=RecordingConnection)
+        if any(argument.startswith("postgresql:") for argument in sys.argv):
+            record_postgresql(file)
         del sys.argv[:2]
         runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -154,7 +154,8 @@ class Trial:
 
     `servers` run during the whole trial. The last server is `ours`, and is compared with the first server. Both can be
     one server under two loads. `start_server` takes additional flags and returns our server, not started yet, for
-    trials that start the server themselves. `folder` is for the files of such trials.
+    trials that start the server themselves. `folder` is for the files of such trials. `database` is the file of `ours`,
+    or the URL of its PostgreSQL database.
     """
 
     runs: int
@@ -164,6 +165,7 @@ class Trial:
     meter: Meter
     print_line: Callable[[str], None]
     folder: Path
+    database: str
 
     @property
     def other(self) -> Server:

@@ -149,7 +149,7 @@ class TrialServers:
 
     def __init__(self, folder: Path, *, stored: Path | None, checkout: Path | None, database: str = "") -> None:
         self.folder = folder
-        self._database = database or str(folder / "orders.db")
+        self.database = database or str(folder / "orders.db")
         self._checkout = checkout
         self._logs = (folder / f"{number}.log" for number in count(1))
         if stored:
@@ -159,7 +159,7 @@ class TrialServers:
 
     def ours(self, *flags: str) -> ServerProcess:
         """Return our server on the trial's database, with additional flags; it is not started yet."""
-        return self._process("server.py", "--port", "0", "--database", self._database, *flags)
+        return self._process("server.py", "--port", "0", "--database", self.database, *flags)
 
     def named(self, name: str) -> ServerProcess:
         """Return the server with this name, not started yet. Raises the errors of `fill`.
@@ -167,8 +167,8 @@ class TrialServers:
         `ours`, `big` and `postgresql` are our server; `guarded` is our server with a key, a rate limit and the access
         log. `small` is our server on a new database with 10,000 orders, `twin` and `sqlite` on new databases without
         orders. `record`, `function` and `webhook` are our server on new databases, with these processors; webhooks go
-        to the receiver that was started before. `recorded` is our server, and writes its statements to the file
-        STATEMENTS. `other` is the server in the checkout. `bare` and the receivers are reference servers.
+        to the receiver that was started before. `recorded` is `ours`, and writes its statements to the file STATEMENTS.
+        `other` is the server in the checkout. `bare` and the receivers are reference servers.
         """
         if name in ("ours", "big", POSTGRESQL):
             return self.ours()
@@ -176,6 +176,9 @@ class TrialServers:
             keys = self.folder / "keys"
             keys.write_text(f"benchmark write {sha256(KEY.encode()).hexdigest()}\n")
             return self.ours("--api-keys", str(keys), "--rate-limit", "1000000/s", "--access-log")
+        if name == RECORDED:
+            recorded = ("-m", "load.bench.recorded_server", str(self.folder / STATEMENTS))
+            return self._process(*recorded, "server.py", "--port", "0", "--database", self.database)
         if name in (BARE_TORNADO, *DELAYS_S):
             self._reference = self._process(*reference_command(name))
             return self._reference
@@ -190,10 +193,7 @@ class TrialServers:
             # Each run of a trial adds orders before the others are processed.
             processor = ("--processor", "load.fill.processors:do_nothing", "--max-backlog", "1000000000")
         program = str((self._checkout or Path()) / "server.py")
-        arguments = (program, "--port", "0", "--database", str(database), *processor)
-        if name == RECORDED:
-            return self._process("-m", "load.bench.recorded_server", str(self.folder / STATEMENTS), *arguments)
-        return self._process(*arguments)
+        return self._process(program, "--port", "0", "--database", str(database), *processor)
 
     def _process(self, *arguments: str) -> ServerProcess:
         return ServerProcess(arguments, log=next(self._logs), start_s=START_S)

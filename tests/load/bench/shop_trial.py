@@ -34,6 +34,7 @@ async def shop_trial(
         meter=Meter(cpu_clock_ns=cpu_clock_ns),
         print_line=print_line,
         folder=Path(),
+        database="",
     )
 
 
