@@ -21,18 +21,14 @@ from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
 from tests.examples import ALL, FAST
 from tests.io_loops import current, new_io_loop
+from tests.longest_files import LONGEST_FILES
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.server import stop_shared_server
 
-LONGEST = (
-    *("test_openapi.py", "test_webhook.py", "test_abuse.py", "test_dashboard.py", "test_readme_typed_in_order.py"),
-    *("test_readme_proxies.py", "test_size_trials.py", "test_chaos.py", "test_readme_load.py", "test_command.py"),
-    "test_readme_pictures.py",
-)
-"""The slowest test files, longest first. They start first, so that all pytest processes have work until the end."""
+TESTS = Path(__file__).parent
 GARBAGE_THRESHOLD = 5_000
 """Garbage is collected after this number of new containers, as in the server."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
@@ -56,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes on two CPUs; three if slow tests run, because these spend much of their time waiting."""
-    return 2 if _leaves_out_slow_tests(config) else 3
+    """Two processes on two CPUs; five if slow tests run, because these spend much of their time waiting."""
+    return 2 if _leaves_out_slow_tests(config) else 5
 
 
 def _leaves_out_slow_tests(config: pytest.Config) -> bool:
@@ -121,10 +117,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
 
+    places = {TESTS / path: place for place, path in enumerate(LONGEST_FILES)}
+
     def place(item: pytest.Item) -> int:
         if item.path not in slow_files:
-            return len(LONGEST) + 1
-        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+            return len(LONGEST_FILES) + 1
+        return places.get(item.path, len(LONGEST_FILES))
 
     items.sort(key=place)
 
