@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tests.process import DEADLINE_S, ROOT
+from tests.process import DEADLINE_S, HANGS_AFTER_S, ROOT
 
 README = ROOT / "README.md"
 HANDLERS = ROOT / "handlers" / "README.md"
@@ -117,7 +117,7 @@ def run_shell(
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

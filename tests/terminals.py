@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.process import DEADLINE_S, ROOT, free_port
+from tests.process import DEADLINE_S, HANGS_AFTER_S, ROOT, free_port
 from tests.readme import Example, assert_shown, missing_lines, read_to
 
 PIP_OFFLINE = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-LONGEST_COMMAND_S = 120.0
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 PORT = re.compile(r"(?<=--port )\d+|(?<=127\.0\.0\.1:)\d+|(?<=listen\()\d+")
 
@@ -100,7 +99,7 @@ class Terminals:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=LONGEST_COMMAND_S,
+            timeout=HANGS_AFTER_S,
             check=False,
         )
         assert done.returncode == status, (text, done.stdout, done.stderr)
@@ -112,7 +111,7 @@ class Terminals:
 
 def read_in_time(process: subprocess.Popen[str], output: IO[str], text: str) -> str:
     """Reads the output up to a line with this text. Kills the process if that takes too long."""
-    alarm = threading.Timer(LONGEST_COMMAND_S, process.kill)
+    alarm = threading.Timer(HANGS_AFTER_S, process.kill)
     alarm.start()
     try:
         return read_to(output, text)

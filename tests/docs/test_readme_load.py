@@ -14,12 +14,10 @@ from load.settings import parse_settings
 from tests.postgresql.databases import temporary_database
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
-from tests.process import ROOT, ServerProcess
+from tests.process import HANGS_AFTER_S, ROOT, ServerProcess
 from tests.readme import LOAD, Example, example
 
 PYTHON = ".venv/bin/python"
-HANGS_AFTER_S = 300.0
-"""A command that runs longer hangs, even if the machine is busy."""
 
 
 def run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.camera import FOLDER, LONG, NARROW, WIDE
-from tests.process import ROOT, need
+from tests.process import HANGS_AFTER_S, ROOT, need
 from tests.readme import pages
 
 SIZES = {
@@ -20,7 +20,6 @@ SIZES = {
     "report-dark.png": LONG,
 }
 PNG_HEAD = struct.Struct(">8s4x4sII")
-TIMEOUT_S = 120
 
 
 def size_of(picture: Path) -> dict[str, int]:
@@ -40,5 +39,5 @@ def test_the_pages_show_every_picture_and_no_other() -> None:
 def test_the_command_takes_the_pictures_again(tmp_path: Path) -> None:
     need("chromium")
     command = [sys.executable, "-m", "tests.camera", "--seconds", "3", "--folder", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, timeout=TIMEOUT_S, check=True)
+    subprocess.run(command, cwd=ROOT, timeout=HANGS_AFTER_S, check=True)
     assert {path.name: size_of(path) for path in tmp_path.iterdir()} == SIZES

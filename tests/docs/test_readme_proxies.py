@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.process import DEADLINE_S, Client, ServerProcess, free_port, need, order, wait_until
+from tests.process import DEADLINE_S, HANGS_AFTER_S, Client, ServerProcess, free_port, need, order, wait_until
 from tests.readme import ADDRESS, HANDLERS, example, read_to, run_shell, streaming
 
 NGINX_CONF = """
@@ -162,6 +162,6 @@ def test_a_body_that_is_too_large_gets_the_413_of_the_server(
     headers = [option for header in ["Content-Type: application/json", *framing] for option in ("-H", header)]
     command = ["curl", "-sS", "-X", "POST", "-T", str(body), *headers, f"http://127.0.0.1:{proxy.port}{path}"]
     for _ in range(6):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["type"] == "/problems/too-large"

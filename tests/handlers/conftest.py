@@ -13,6 +13,7 @@ from handlers.metrics.instruments import IntakeOutcome
 from tests.handlers.running_api import RunningApi
 from tests.io_loops import current, new_io_loop
 from tests.models.samples import Clock
+from tests.process import DEADLINE_S
 
 StartApi = Callable[..., Awaitable[RunningApi]]
 
@@ -64,9 +65,9 @@ def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
 @pytest.fixture(scope="module")
 def api_of_module(io_loop_of_module: IOLoop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
     api = RunningApi(tmp_path_factory.mktemp("api") / "orders.db", Clock())
-    io_loop_of_module.run_sync(api.open, timeout=10)
+    io_loop_of_module.run_sync(api.open, timeout=DEADLINE_S)
     yield api
-    io_loop_of_module.run_sync(api.close, timeout=10)
+    io_loop_of_module.run_sync(api.close, timeout=DEADLINE_S)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def start_api(log: list[logging.LogRecord], io_loop: IOLoop, tmp_path: Path, clo
 
     yield start
     for api in started:
-        io_loop.run_sync(api.close, timeout=10)
+        io_loop.run_sync(api.close, timeout=DEADLINE_S)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from load.http.connections import Timeouts
 from tests.load.conftest import SHORT_TIMEOUTS, UNHURRIED, Load
 from tests.load.shop import Fault, Shop
 from tests.load.steps import meanwhile
-from tests.process import DEADLINE_S, ROOT
+from tests.process import DEADLINE_S, HANGS_AFTER_S, ROOT
 
 
 def test_every_order_is_sent_once_and_read_back(load: Load, shop: Shop) -> None:
@@ -37,7 +37,7 @@ def test_a_thousand_clients_connect_at_once_with_a_limit_of_1024_files(shop: Sho
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.load.report.test_page_in_chromium import found_at
-from tests.process import DEADLINE_S, ROOT, ServerProcess, need, run_server, wait_until, with_open_files
+from tests.process import HANGS_AFTER_S, ROOT, ServerProcess, need, run_server, wait_until, with_open_files
 
 NUMBER = re.compile('<data value="([^"]+)" data-field="([^"]+)">')
 FEW_FILES = with_open_files(1024, 1024)
@@ -25,7 +25,7 @@ def run_load(server: ServerProcess, *flags: str) -> subprocess.CompletedProcess[
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
 
@@ -112,7 +112,7 @@ def test_a_server_with_keys_and_tls_is_loaded(tmp_path: Path) -> None:
                 env={**clean, **environment},
                 capture_output=True,
                 text=True,
-                timeout=DEADLINE_S,
+                timeout=HANGS_AFTER_S,
                 check=False,
             )
 
@@ -143,6 +143,6 @@ def test_two_ctrl_c_end_it_without_a_traceback(tmp_path: Path) -> None:
             wait_until(lambda: server.get("/metrics").body["total_orders"] > 0)
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=DEADLINE_S)
+            _, err = process.communicate(timeout=HANGS_AFTER_S)
         assert process.returncode in (130, -signal.SIGINT)
         assert "Traceback" not in err

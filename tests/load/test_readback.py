@@ -8,7 +8,7 @@ import pytest
 
 from tests.load.conftest import SHORT_TIMEOUTS, TIMEOUTS, Load
 from tests.load.shop import Fault, Shop
-from tests.process import ROOT
+from tests.process import HANGS_AFTER_S, ROOT
 
 VALUES = {
     "order_id": b"99",
@@ -114,7 +114,7 @@ def test_reading_back_respects_the_limit_on_open_files(shop: Shop) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")

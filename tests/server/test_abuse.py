@@ -20,7 +20,7 @@ from handlers.transport.http_server import TIMEOUTS
 from load.bench.background_clients import SlowClients
 from load.http.address import Address, ServerUrl
 from tests.fuzz import Fuzzer
-from tests.process import ServerProcess, order, wait_until
+from tests.process import DEADLINE_S, ServerProcess, order, wait_until
 from tests.server.test_metrics_stream import MetricsReader, read_metrics
 from tests.user_module import UserModule
 
@@ -220,6 +220,6 @@ async def send_slow_headers(server: ServerProcess, *, count: int) -> None:
                 await asyncio.to_thread(use_server, metrics)
                 passed_s = time.monotonic() - begun_s
                 assert passed_s >= TIMEOUTS.head_s or not clients.ended
-                assert passed_s < TIMEOUTS.head_s + 5, f"only {clients.ended} clients are disconnected"
+                assert passed_s < TIMEOUTS.head_s + DEADLINE_S, f"only {clients.ended} clients are disconnected"
     finally:
         await clients.close()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.live_orders import assert_counts, connect_to, wait_until_processed
-from tests.process import DEADLINE_S, Answer, PostingClients, ServerProcess, need, order, wait_until
+from tests.process import DEADLINE_S, HANGS_AFTER_S, Answer, PostingClients, ServerProcess, need, order, wait_until
 from tests.storage_faults import full_disk, locked_database
 from tests.user_module import UserModule
 
@@ -127,7 +127,7 @@ def curl(server: ServerProcess, path: Path) -> Any:
     """Sends the whole file and returns the body of the response."""
     command = ["curl", "-sS", "-X", "POST", "-T", str(path), "-H", "Content-Type: application/x-ndjson"]
     url = f"http://127.0.0.1:{server.port}/orders"
-    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=HANGS_AFTER_S, check=True)
     return json.loads(done.stdout)
 
 

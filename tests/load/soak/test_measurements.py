@@ -17,6 +17,7 @@ from load.soak.load import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_s
 from load.system.machine import PROCESS_ENDED
 from tests.load.soak.samples import SAMPLE
 from tests.load.steps import meanwhile
+from tests.process import DEADLINE_S
 
 STEP_NS = 1_000_000
 
@@ -120,7 +121,7 @@ def test_a_sync_that_runs_at_the_end_is_completed(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fdatasync", hang)  # a disk does not stall on request
     with meanwhile(lambda: measure_syncs(tmp_path / "disk", note=lambda _: None, ended=ended, clock_ns=lambda: 0)):
-        assert has_begun.wait(10)
+        assert has_begun.wait(DEADLINE_S)
         ended.set()
         assert completed == []
         may_end.set()

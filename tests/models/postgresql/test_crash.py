@@ -18,7 +18,7 @@ from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import connect, execute
 from tests.postgresql.proxy import Proxy
 from tests.postgresql.server import PrivateServer
-from tests.process import wait_until
+from tests.process import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
@@ -43,7 +43,7 @@ class Writer:
         """Returns when this number of orders has been acknowledged from now on."""
         with self._condition:
             target = self.acknowledged + count
-            assert self._condition.wait_for(lambda: self.acknowledged >= target or self.error, 60)
+            assert self._condition.wait_for(lambda: self.acknowledged >= target or self.error, DEADLINE_S)
             assert self.error is None
 
     def stop(self) -> None:
