@@ -85,7 +85,7 @@ class PostgresqlStore:
             read_database_us=read_database_us,
         )
         self._health = StorageHealth(advice=_ADVICE)
-        self._feed = PostgresqlFeed(database, monotonic=monotonic)
+        self._feed = PostgresqlFeed(database)
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
         self._tends = 0

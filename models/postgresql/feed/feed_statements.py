@@ -12,11 +12,15 @@ which the feed has all changes.
 from models.changes import MAX_ERROR_CHARACTERS
 from models.postgresql.statements import JOINED, STATUS
 
-# Whether changes must be recorded. Part of the first statement of each transaction.
-IS_READ = "EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
+IS_READ = "SELECT EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
+"""Whether a transaction must record its changes. The second statement of each transaction, after it has locked `nodes`.
+
+So a reader that has started the feed finds each transaction that does not see this among the holders of that lock. It
+must be a statement of its own, because a statement sees the tables as they were when it began, before it had its locks.
+"""
 
 # The last statement before COMMIT. So a transaction that waits for another one because both change an order gets its
-# id after it, and few ids are missing because of transactions that fail.
+# id after it, few ids are missing because of transactions that fail, and the table is only locked for a moment.
 ADD = "INSERT INTO feed (count, changes) VALUES (%(count)s, %(changes)s)"
 
 CHANGES_OF = f"""
@@ -44,7 +48,7 @@ MAX_CHANGES = 5_000
 """A read of the feed ends with the row that reaches one of these two limits."""
 
 READ = f"""
-SELECT epoch, start.id, until < {_RENEW_BEFORE}, pg_snapshot_xmin(pg_current_snapshot())::text, next.id, next.changes
+SELECT epoch, start.id, until < {_RENEW_BEFORE}, next.id, next.changes
 FROM feed_start AS start LEFT JOIN LATERAL (
     SELECT id, changes FROM (
         SELECT id, changes, sum(count) OVER (ORDER BY id) - count AS before FROM feed
@@ -58,8 +62,12 @@ SELECT coalesce(json_agg(order_id), '[]')::text FROM orders
     CROSS JOIN LATERAL (SELECT 1 FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ended
 WHERE order_id = ANY (%(order_ids)s::bigint[])"""
 
-# The id of a new transaction, which is higher than that of every transaction that is running.
-NEW_XACT_ID = "SELECT pg_current_xact_id()::text"
+# The transactions that have changed the table, or are about to, and have not ended. A transaction releases its locks
+# when others see its changes: https://www.postgresql.org/docs/current/view-pg-locks.html
+WRITERS = """
+SELECT coalesce(array_agg(virtualtransaction), '{}') FROM pg_locks
+WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted AND relation = %(table)s::regclass
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 # Does nothing if another server is removing rows, or has removed these.
 TRIM = """

@@ -1,8 +1,7 @@
 """Reads the feed, and removes its oldest rows. Used on one thread, with the connection of this thread."""
 
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 from models.feed import FeedRead, FeedRow
@@ -14,26 +13,20 @@ from models.postgresql.feed.length import FeedLength
 from models.postgresql.transaction import array, one_row
 from models.wire import decode_changes, decode_numbers
 
-START_S = 2.0
-"""After a feed begins, the first read waits for this number of seconds at most. It waits for the transactions that were
-running then, because their servers do not record the changes. Transactions of other programs also count."""
-
 
 class PostgresqlFeed:
-    """Implements `models.feed.Feed`. `monotonic` returns seconds.
+    """Implements `models.feed.Feed`.
 
     The ids of rows can be committed out of order, or be missing because a transaction failed. So a read stops at a
-    missing id until every transaction has ended that can have got it.
+    missing id until every transaction has ended that can have got it. Transactions of other programs do not count.
     """
 
-    def __init__(
-        self, database: RetryingPostgresqlDatabase, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, database: RetryingPostgresqlDatabase) -> None:
         self._database = database
-        self._monotonic = monotonic
         self._place = _Place("", 0)
         self._start: _Start | None = None
         self._gap: _Gap | None = None
+        self._lost: _Gap | None = None
         self._length = FeedLength()
         self._unneeded: int | None = None
 
@@ -52,6 +45,7 @@ class PostgresqlFeed:
         if self._unneeded is not None:
             self._execute(feed_statements.TRIM, epoch=self._place.epoch, last=self._unneeded)
             self._unneeded = None
+        self._close_gap()
         page = self._read_page()
         if page is None:
             self._execute(feed_statements.START, epoch=secrets.token_hex(8))
@@ -75,42 +69,46 @@ class PostgresqlFeed:
         found = self._execute(feed_statements.READ, epoch=self._place.epoch, after=self._place.last)
         if not found:
             return None
-        epoch, start, ends_soon, oldest_xid, *_ = found[0]
+        epoch, start, ends_soon, *_ = found[0]
         if ends_soon:
             self._execute(feed_statements.RENEW, epoch=epoch)
-        rows = [FeedRow(row[4], decode_changes(row[5])) for row in found if row[4] is not None]
-        return _Page(epoch, start, int(oldest_xid), rows)
+        return _Page(epoch, start, [FeedRow(row[3], decode_changes(row[4])) for row in found if row[3] is not None])
 
     def _has_started(self, page: "_Page") -> bool:
-        """Whether all servers record their changes since this epoch began, as far as this server knows."""
+        """Whether all transactions that run record their changes, because they know that this epoch has begun."""
         if page.epoch == self._place.epoch:
             return True
         if self._start is None or self._start.epoch != page.epoch:
-            # A transaction that gets its id after this one also knows that its changes must be recorded.
-            self._start = _Start(page.epoch, self._new_xid(), self._monotonic())
-            return False
-        return page.oldest_xid >= self._start.xid or self._monotonic() - self._start.began_s >= START_S
+            # A transaction locks `nodes` before it finds out whether it must record its changes.
+            self._start = _Start(page.epoch, self._writers("nodes"))
+            return not self._start.writers
+        return self._have_ended(self._start.writers, "nodes")
 
     def _before_gap(self, page: "_Page", after: int) -> tuple[Sequence[FeedRow], int]:
         """The rows up to an id that a running transaction can have, and the id of the last one."""
         last = after
         for place, row in enumerate(page.rows):
-            if row.id != last + 1 and not self._is_closed(page, last + 1):
+            if row.id != last + 1 and not _covers(self._lost, page, last + 1):
+                if not _covers(self._gap, page, last + 1):
+                    # Each transaction locks `feed` before it gets an id. All ids up to that of a row that this page has
+                    # were given out before, so a transaction that can have one of them holds the lock, or has ended.
+                    self._gap = _Gap(page.epoch, page.rows[-1].id, self._writers("feed"))
                 return page.rows[:place], last
             last = row.id
         return page.rows, last
 
-    def _is_closed(self, page: "_Page", missing: int) -> bool:
-        """Whether the transaction that got the id `missing` had ended before this page was read."""
-        if self._gap is None or self._gap.id != missing or self._gap.epoch != page.epoch:
-            # Each transaction has an id before it gets the id of its row. Higher ids of rows are already committed, so
-            # the transaction in question has a lower id than a new one.
-            self._gap = _Gap(page.epoch, missing, self._new_xid())
-        return page.oldest_xid >= self._gap.xid
+    def _close_gap(self) -> None:
+        """If the transactions of the gap have ended, those of its ids that the next page does not have are lost."""
+        if self._gap and self._have_ended(self._gap.writers, "feed"):
+            self._lost, self._gap = self._gap, None
 
-    def _new_xid(self) -> int:
-        [xid] = one_row(self._database.psycopg_connection.execute(feed_statements.NEW_XACT_ID))
-        return int(xid)
+    def _have_ended(self, transactions: Set[str], table: str) -> bool:
+        return not transactions or transactions.isdisjoint(self._writers(table))
+
+    def _writers(self, table: str) -> frozenset[str]:
+        """The running transactions that change a table."""
+        [[found]] = self._execute(feed_statements.WRITERS, table=table)
+        return frozenset(found)
 
     def _execute(self, statement: str, **parameters: object) -> Sequence[tuple[Any, ...]]:
         cursor = self._database.psycopg_connection.execute(statement, parameters)
@@ -125,25 +123,27 @@ class _Place(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """Rows that were read together. Every transaction with an id below `oldest_xid` had ended before that."""
+    """Rows that were read together. `start` is the id after which the feed has all changes."""
 
     epoch: str
     start: int
-    oldest_xid: int
     rows: Sequence[FeedRow]
 
 
 class _Start(NamedTuple):
-    """A new epoch: every transaction whose server possibly did not know of it has a lower id than `xid`."""
+    """A new epoch, and the transactions that possibly do not know of it."""
 
     epoch: str
-    xid: int
-    began_s: float
+    writers: frozenset[str]
 
 
 class _Gap(NamedTuple):
-    """A missing id of the feed: the transaction that got it has a lower id than `xid`."""
+    """Ids below `before` are missing from the feed. The transactions that got them are `writers`, or have ended."""
 
     epoch: str
-    id: int
-    xid: int
+    before: int
+    writers: frozenset[str]
+
+
+def _covers(gap: _Gap | None, page: _Page, missing: int) -> bool:
+    return gap is not None and gap.epoch == page.epoch and missing < gap.before

@@ -1,6 +1,6 @@
 """Reads the feed of a server in tests.
 
-A read can have to wait for transactions of other tests, which run in other databases of the same PostgreSQL.
+A read has no result while a feed begins, and stops at the id of a transaction that has not ended.
 """
 
 from collections.abc import Sequence

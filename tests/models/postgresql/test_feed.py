@@ -1,7 +1,8 @@
 """The feed: each server reads the changes of all servers, in the same order and without a gap."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -12,7 +13,6 @@ from models.feed import KEPT_CHANGES, FeedRead
 from models.order import Status
 from models.postgresql.feed.feed_statements import MAX_CHANGES
 from models.postgresql.feed.length import STEP
-from models.postgresql.feed.reader import START_S
 from models.writes import Cancel, FinishAndClaim, NewOrders, Outcome, Retry, RetryOrders, RetrySelection
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.feeds import (
@@ -25,7 +25,8 @@ from tests.models.postgresql.feeds import (
 )
 from tests.models.postgresql.two_servers import LEASE_S, Server, check
 from tests.models.samples import new_order
-from tests.postgresql.databases import connect, execute
+from tests.postgresql.databases import connect, execute, temporary_database
+from tests.process import wait_until
 
 pytestmark = pytest.mark.postgresql
 
@@ -49,13 +50,20 @@ def reading(servers: tuple[Server, Server]) -> tuple[Server, Server]:
 
 
 @contextmanager
-def open_transaction(engine: PostgresqlEngine) -> Iterator[psycopg.Connection[Any]]:
-    """A transaction of another server, which has an id. The test ends it, or the end of the block rolls it back."""
-    with connect(engine.url) as connection:
+def open_transaction(url: str, *statements: str) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction that has an id. The test ends it, or the end of the block rolls it back."""
+    with connect(url) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT pg_current_xact_id()")
+        for statement in statements:
+            execute(connection, statement)
         yield connection
         connection.execute("ROLLBACK")
+
+
+def server_transaction(engine: PostgresqlEngine) -> AbstractContextManager[psycopg.Connection[Any]]:
+    """A transaction of another server, which has begun as each transaction of a server does."""
+    return open_transaction(engine.url, "UPDATE nodes SET beat = beat WHERE node = 0")
 
 
 def add(connection: psycopg.Connection[Any], *order_ids: int) -> None:
@@ -213,7 +221,7 @@ def test_a_read_stops_at_the_id_of_a_transaction_that_is_running(
     engine: PostgresqlEngine, reading: tuple[Server, Server]
 ) -> None:
     first, second = reading
-    with open_transaction(engine) as slow:
+    with server_transaction(engine) as slow:
         first.insert(new_order(1))
         add(slow, 2)
         second.insert(new_order(3))
@@ -229,7 +237,7 @@ def test_a_read_goes_on_after_a_transaction_has_failed(
     engine: PostgresqlEngine, reading: tuple[Server, Server]
 ) -> None:
     first, _ = reading
-    with open_transaction(engine) as one, open_transaction(engine) as two:
+    with server_transaction(engine) as one, server_transaction(engine) as two:
         add(one, 1)
         add(two, 2)
         first.insert(new_order(3))
@@ -246,11 +254,11 @@ def test_transactions_that_began_later_do_not_delay_a_read(
     engine: PostgresqlEngine, reading: tuple[Server, Server]
 ) -> None:
     first, _ = reading
-    with open_transaction(engine) as failing:
+    with server_transaction(engine) as failing:
         add(failing, 1)
         first.insert(new_order(2))
         assert has_no_changes(first)
-        with open_transaction(engine):
+        with server_transaction(engine):
             failing.execute("ROLLBACK")
             assert read_statuses(first, 1) == [(2, PENDING)]
 
@@ -259,7 +267,7 @@ def test_a_gap_with_many_ids_of_different_transactions(
     engine: PostgresqlEngine, reading: tuple[Server, Server]
 ) -> None:
     first, second = reading
-    with open_transaction(engine) as one, open_transaction(engine) as two, open_transaction(engine) as three:
+    with server_transaction(engine) as one, server_transaction(engine) as two, server_transaction(engine) as three:
         for connection, order_id in ((one, 1), (two, 2), (three, 3), (two, 4), (one, 5)):
             add(connection, order_id)
         first.insert(new_order(6))
@@ -281,7 +289,7 @@ def test_the_first_read_waits_for_transactions_that_do_not_record_their_changes(
 ) -> None:
     first, second = servers
     assert first.feed
-    with open_transaction(engine) as running:
+    with server_transaction(engine) as running:
         for _ in range(4):
             assert first.feed.read() is None
         running.execute("COMMIT")
@@ -291,15 +299,66 @@ def test_the_first_read_waits_for_transactions_that_do_not_record_their_changes(
     assert read_statuses(first, 1) == [(1, PENDING)]
 
 
-def test_the_first_read_does_not_wait_for_long(engine: PostgresqlEngine, servers: tuple[Server, Server]) -> None:
-    first, _ = servers
+@pytest.mark.parametrize("is_same_database", [True, False])
+def test_transactions_of_other_programs_delay_no_read(
+    engine: PostgresqlEngine, servers: tuple[Server, Server], is_same_database: bool
+) -> None:
+    first, second = servers
     assert first.feed
-    with open_transaction(engine):
-        assert first.feed.read() is None
-        first.monotonic_s += START_S - 0.1
-        assert first.feed.read() is None
-        first.monotonic_s += 0.1
+    with ExitStack() as cleanup:
+        url = engine.url if is_same_database else cleanup.enter_context(temporary_database())
+        cleanup.enter_context(open_transaction(url, "CREATE TABLE of_another_program (id bigint)"))
         assert first.feed.read()
+        with server_transaction(engine) as failing:
+            add(failing, 1)
+            second.insert(new_order(2))
+            assert has_no_changes(first)
+        assert read_statuses(first, 1) == [(2, PENDING)]
+
+
+def test_a_transaction_that_begins_while_a_feed_begins_is_in_the_feed(
+    engine: PostgresqlEngine, other: psycopg.Connection[Any], servers: tuple[Server, Server]
+) -> None:
+    """The writer's first statement has begun before the feed, and the transaction gets its id after that."""
+    first, second = servers
+    assert second.feed
+
+    def insert() -> None:
+        first.connect()
+        first.insert(new_order(1))
+        first.disconnect()
+
+    with waiting_beats(engine, other) as waiting:
+        writer = threading.Thread(target=insert)
+        writer.start()
+        wait_until(lambda: execute(other, waiting) == [(1,)])
+        for _ in range(3):
+            assert second.feed.read() is None
+    writer.join()
+    assert read_statuses(second, 1) == [(1, PENDING)]
+
+
+@contextmanager
+def waiting_beats(engine: PostgresqlEngine, other: psycopg.Connection[Any]) -> Iterator[str]:
+    """Until the end of the block, each renewal of a lease waits after it has begun, before it changes a row.
+
+    Yields a query that counts the renewals that wait.
+    """
+    execute(
+        other,
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END'",
+    )
+    execute(other, "CREATE TRIGGER wait BEFORE UPDATE ON nodes EXECUTE FUNCTION wait()")
+    try:
+        with connect(engine.url) as blocker, blocker.transaction():
+            execute(blocker, "SELECT pg_advisory_xact_lock(1)")
+            yield (
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+                "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+            )
+    finally:
+        execute(other, "DROP FUNCTION wait CASCADE")
 
 
 def test_a_server_that_begins_later_reads_what_the_feed_still_has(servers: tuple[Server, Server]) -> None:
