@@ -13,7 +13,7 @@ from handlers.orders.order_view import order_view
 from handlers.orders.preferences import MAX_WAIT_S, preferred_wait_s
 from handlers.problems.problem import NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem
 from handlers.requests.error_responses import ErrorResponder
-from handlers.requests.exchange import ACCEPTED, OK, Exchange
+from handlers.requests.exchange import ACCEPTED, OK, Exchange, cancel_on_disconnect
 from handlers.requests.query_parameters import QueryParameters
 from handlers.requests.request_head import RequestHead
 from handlers.service import Service
@@ -126,8 +126,8 @@ class NewOrderExchange(Exchange):
         if "Prefer" in headers:
             self._wait_s = preferred_wait_s(headers)
         if self._wait_s:
-            return self.cancel_on_disconnect(
-                create_task(self._service.wait_for_end(insertion, order.order_id, self._wait_s))
+            return cancel_on_disconnect(
+                self.head, create_task(self._service.wait_for_end(insertion, order.order_id, self._wait_s))
             )
         return insertion
 
@@ -164,7 +164,7 @@ class OrderExchange(Exchange):
         if order_id is None:
             raise order_not_found(self._id_text)
         if wait_s:
-            return self.cancel_on_disconnect(create_task(self._service.find_when_ended(order_id, wait_s)))
+            return cancel_on_disconnect(self.head, create_task(self._service.find_when_ended(order_id, wait_s)))
         return self._service.find(order_id)
 
     def _read_wait(self) -> int | None:

@@ -54,18 +54,6 @@ class Exchange(HTTPMessageDelegate):
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._fail(error)
 
-    def cancel_on_disconnect(self, task: "Task[Any]") -> "Task[Any]":
-        """Cancels the task if the client disconnects or has already disconnected. Returns the task."""
-
-        def cancel() -> None:
-            task.cancel()
-
-        connection = cast(HTTP1Connection, self.head.connection)
-        connection.set_close_callback(cancel)
-        if connection.stream.closed():  # Tornado does not call the callback of a closed stream
-            cancel()
-        return task
-
     def _on_done(self, done: Future[Any]) -> None:
         if done.cancelled():
             self._in_flight.end(self)
@@ -104,3 +92,16 @@ class Exchange(HTTPMessageDelegate):
         is_head = head.start_line.method == "HEAD"
         connection.write_headers(start_line, HTTPHeaders(all_headers), b"" if is_head else body)
         connection.finish()
+
+
+def cancel_on_disconnect(head: RequestHead, task: "Task[Any]") -> "Task[Any]":
+    """Cancels the task if the client of the request disconnects or has already disconnected. Returns the task."""
+
+    def cancel() -> None:
+        task.cancel()
+
+    connection = cast(HTTP1Connection, head.connection)
+    connection.set_close_callback(cancel)
+    if connection.stream.closed():  # Tornado does not call the callback of a closed stream
+        cancel()
+    return task

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tornado.httputil import HTTPMessageDelegate
 
 from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.exchange import cancel_on_disconnect
 from handlers.requests.query_parameters import QueryParameters
 from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, as_chunk
@@ -203,7 +204,10 @@ class OrderEventStreams:
 
 
 class OrderEventsExchange(HTTPMessageDelegate):
-    """`GET /orders/events`: opens a stream, or responds with a problem."""
+    """`GET /orders/events`: opens a stream, or responds with a problem.
+
+    If the client disconnects before that, the request no longer counts as a reader.
+    """
 
     def __init__(self, head: RequestHead, *, streams: OrderEventStreams, errors: ErrorResponder) -> None:
         self._head = head
@@ -222,7 +226,8 @@ class OrderEventsExchange(HTTPMessageDelegate):
             if self._streams.is_ready(last_id):
                 self._streams.open(self._head, event_filter, last_id)
             else:
-                self._opening = asyncio.create_task(self._open_when_ready(event_filter, last_id))
+                opening = asyncio.create_task(self._open_when_ready(event_filter, last_id))
+                cancel_on_disconnect(self._head, opening)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
 

@@ -163,13 +163,21 @@ async def test_a_request_that_waits_at_a_stop_gets_a_503(api: FeedApi) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_disconnects_while_it_waits_is_forgotten(api: FeedApi) -> None:
-    opening = await api.waiting_stream()
-    opening.cancel()
-    await asyncio.wait([opening])
-    await api.get("/livez")
-    api.read(begins_after=10)
+async def test_a_client_that_disconnects_while_it_waits_is_forgotten_at_once(
+    api: FeedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.sse.feed_progress.READ_S", 1e9)  # the end of the wait would also end the request
+    opening = [await api.waiting_stream() for _ in range(3)]
+    for each in opening:
+        each.cancel()
+    await asyncio.wait(opening)
     await until(lambda: not api.order_events.wants_changes)
+    # Their places are free.
+    again = [await api.waiting_stream() for _ in range(3)]
+    api.read(begins_after=10)
+    for each in again:
+        await each
+    assert len(api.order_events.readers) == 3
 
 
 @pytest.mark.gen_test
