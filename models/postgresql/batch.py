@@ -61,7 +61,10 @@ def apply_batch(
         claims.append(structs.replace(each, rejected=rejected) if rejected else each)
         claimed = None
     batch.set_results(FinishAndClaim, claims)
-    transaction.note_changed(each.sequence for each in put_back if (each.sequence, each.claim) not in rejected)
+    again = {order.sequence for order in transaction.claimed}
+    transaction.note_changed(
+        each.sequence for each in put_back if each.sequence not in again and (each.sequence, each.claim) not in rejected
+    )
     transaction.note_batch(writes, batch.results)
     return batch.results
 

@@ -11,8 +11,13 @@ import pytest
 from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.feed import KEPT_CHANGES, FeedRead
 from models.order import Status
+from models.postgresql.attempts import claim
+from models.postgresql.batch import apply_batch
+from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed.feed_statements import MAX_CHANGES
 from models.postgresql.feed.length import STEP
+from models.postgresql.nodes.lease import Lease
+from models.postgresql.transactions import MAX_MADE_READY, Transactions
 from models.writes import Cancel, FinishAndClaim, NewOrders, Outcome, Retry, RetryOrders, RetrySelection
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.feeds import (
@@ -24,7 +29,7 @@ from tests.models.postgresql.feeds import (
     statuses,
 )
 from tests.models.postgresql.two_servers import LEASE_S, Server, check
-from tests.models.samples import new_order
+from tests.models.samples import Clock, new_order
 from tests.postgresql.databases import connect, execute, temporary_database
 from tests.process import wait_until
 
@@ -182,6 +187,28 @@ def test_a_batch_that_is_repeated_in_parts_is_in_the_feed_once(
     finally:
         execute(other, "ALTER TABLE orders DROP CONSTRAINT refused")
     assert read_statuses(second, 4) == [(1, COMPLETED), (2, COMPLETED), (3, PENDING), (5, PENDING)]
+
+
+def test_an_order_that_is_put_back_and_claimed_again_in_one_transaction_is_in_the_feed_once(
+    clock: Clock, reading: tuple[Server, Server]
+) -> None:
+    """The result of the commit that claimed the order was not known, so the next one puts the order back."""
+    first, second = reading
+    transactions = Transactions(
+        first.database,
+        clock=clock,
+        database_time=DatabaseTime(clock),
+        lease=Lease(),
+        max_made_ready=MAX_MADE_READY,
+        read_database_us=clock,
+    )
+    first.insert(new_order(1), new_order(2))
+    claimed = transactions.run(lambda transaction: claim(transaction, 2)).orders
+    next_part(second)
+    put_back = [Outcome(order.sequence, 1, PENDING) for order in claimed]
+    transactions.run(lambda transaction: apply_batch(transaction, [FinishAndClaim([], 1)], put_back))
+    expected = [OrderChange(2, 1, PENDING), OrderChange(1, 1, PROCESSING, 1)]
+    assert read_changes(second, 2) == expected
 
 
 def test_a_late_outcome_of_a_server_that_was_taken_over_is_not_in_the_feed(
