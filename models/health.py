@@ -4,11 +4,13 @@ import enum
 import logging
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from models.errors import StorageDamagedError, StorageError
+from models.servers import Server
 
 MAX_LOGGED_ORDERS = 100
 """The maximum number of damaged orders that are logged. Orders that can be read and written again do not count."""
@@ -34,6 +36,8 @@ class StorageStatus(Struct, frozen=True):
     wal_bytes: int | None
     free_bytes: int | None
     """The space that the server can still use on the disk."""
+    servers: Sequence[Server] = ()
+    """The servers that use the database, as of about a second ago. Empty if no other server can use it."""
 
 
 class Damage(NamedTuple):

@@ -42,6 +42,13 @@ class Store(Protocol):
         """
 
     @property
+    def living_servers(self) -> int:
+        """How many servers use the database, this one included, as of `recover` or the last call of `tend`.
+
+        Servers whose lease has expired do not count. Can be read on any thread.
+        """
+
+    @property
     def feed(self) -> Feed | None:
         """The changes of all servers on the database. None if no other server can change orders."""
 

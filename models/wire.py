@@ -14,6 +14,7 @@ from msgspec import structs
 
 from models.changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
+from models.servers import Server
 from models.writes import NewOrder, OrderIds, Outcome
 
 # sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
@@ -36,6 +37,7 @@ _decode_history = msgspec.json.Decoder(tuple[Status, int, int | None, int | None
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
 _decode_states = msgspec.json.Decoder(list[tuple[int, int, Status, str | None]]).decode
 _decode_changes = msgspec.json.Decoder(list[OrderChange]).decode
+_decode_servers = msgspec.json.Decoder(list[tuple[int, str, int, float, bool, int, bool]]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -84,6 +86,11 @@ def decode_orders(text: str) -> list[Order]:
     if len(text) <= _SHORT:
         return list(starmap(Order, _decode_orders(text)))
     return [Order(*_decode_order(order)) for order in _split(text)]
+
+
+def decode_servers(text: str) -> list[Server]:
+    """Decodes `[[number, name, started_us, lease_age_s, is_alive, processing, is_this], …]`."""
+    return list(starmap(Server, _decode_servers(text)))
 
 
 def decode_triples(text: str) -> list[tuple[int, int, int]]:

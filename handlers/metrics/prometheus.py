@@ -1,6 +1,6 @@
 """Renders the metrics as Prometheus text and as OpenMetrics. Runs on the event loop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -23,6 +23,7 @@ from handlers.metrics.process_collector import ProcessCollector
 from handlers.metrics.snapshot import MetricsSnapshot
 from models.health import StorageStatus
 from models.order import Status
+from models.servers import Server
 
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
@@ -101,6 +102,7 @@ class _OrderCollector(Collector):
             yield from _orders(self.snapshot)
         yield from self._processing()
         yield from _storage(self.status)
+        yield from _servers(self.status.servers)
         yield from self._counters()
         yield from self._histograms()
 
@@ -202,6 +204,35 @@ def _storage(status: StorageStatus) -> Iterator[Metric]:
     ):
         if size is not None:
             yield GaugeMetricFamily(name, text, size, unit="bytes")
+
+
+def _servers(servers: Sequence[Server]) -> Iterator[Metric]:
+    if not servers:
+        return
+    yield GaugeMetricFamily(
+        "orders_servers",
+        "Servers that use the database and have renewed their lease in time.",
+        sum(server.is_alive for server in servers),
+    )
+    labels = ["server", "number"]
+    processing = GaugeMetricFamily(
+        "orders_server_processing_orders", "Orders that each server is processing.", labels=labels
+    )
+    age = GaugeMetricFamily(
+        "orders_server_lease_age_seconds",
+        "Time since each server renewed its lease.",
+        labels=labels,
+        unit="seconds",
+    )
+    start = GaugeMetricFamily(
+        "orders_server_start_time_seconds", "When each server got its number.", labels=labels, unit="seconds"
+    )
+    for server in servers:
+        values = [server.name, str(server.number)]
+        processing.add_metric(values, server.processing)
+        age.add_metric(values, server.lease_age_s)
+        start.add_metric(values, server.started_us / _MICROSECONDS)
+    yield from (processing, age, start)
 
 
 def _seconds(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:

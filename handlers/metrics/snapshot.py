@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.rates import Rate, Rates
 from models.health import StorageStatus, Work
-from models.order import Totals
+from models.order import Totals, time_as_texts
+from models.servers import Server
 
 _MICROSECONDS = 1_000_000
 
@@ -24,11 +25,23 @@ class StorageView(Struct):
     free_disk_bytes: int | None
 
 
+class ServerView(Struct):
+    """One of the servers that share the database. `is_this` is true for the server that responds."""
+
+    number: int
+    name: str
+    started_at: str
+    lease_age_seconds: float
+    is_alive: bool
+    processing_orders: int
+    is_this: bool
+
+
 class MetricsView(Struct):
     """Counts of orders by status; times in seconds, rates in orders per second over the last minute.
 
     `paused` says whether processing is paused, `deliveries_paused` whether webhooks are paused because the receiver is
-    busy or unreachable.
+    busy or unreachable. `servers` is left out if no other server can use the database.
     """
 
     total_orders: int
@@ -45,6 +58,20 @@ class MetricsView(Struct):
     paused: bool
     deliveries_paused: bool
     storage: StorageView
+    servers: list[ServerView] | UnsetType = UNSET
+
+
+def server_view(server: Server) -> ServerView:
+    """An element of `servers` of `GET /metrics`."""
+    return ServerView(
+        server.number,
+        server.name,
+        time_as_texts(server.started_us)[1],
+        round(server.lease_age_s, 3),
+        server.is_alive,
+        server.processing,
+        server.is_this,
+    )
 
 
 def storage_view(status: StorageStatus) -> StorageView:
@@ -86,6 +113,7 @@ class MetricsSnapshot(NamedTuple):
             paused=totals.is_paused,
             deliveries_paused=self.deliveries_paused,
             storage=storage_view(status),
+            servers=[server_view(server) for server in status.servers] or UNSET,
         )
 
 

@@ -104,6 +104,18 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("MetricsView", "deliveries_paused"): {
         "description": "Whether webhooks are paused because the receiver is busy or unreachable."
     },
+    ("MetricsView", "servers"): {
+        "description": "The servers that share the PostgreSQL database. Left out if the database is a SQLite file."
+    },
+    ("ServerView", "number"): {"description": "A server that has lost its lease comes back with a new number."},
+    ("ServerView", "name"): {"description": "The name of the machine and the process id."},
+    ("ServerView", "started_at"): {"format": "date-time", "description": "When the server got its number."},
+    ("ServerView", "lease_age_seconds"): {"description": "Seconds since the server renewed its lease."},
+    ("ServerView", "is_alive"): {
+        "description": "False if the lease has expired: another server takes over the orders of this one."
+    },
+    ("ServerView", "processing_orders"): {"description": "The number of orders that the server is processing."},
+    ("ServerView", "is_this"): {"description": "True for the server that responds."},
     ("StorageView", "is_writable"): {"description": "False from a failed write until writes succeed again."},
     ("StorageView", "is_readable"): {"description": "False from a failed read until reads succeed again."},
     ("StorageView", "errors"): {

@@ -26,9 +26,9 @@ from models.postgresql.connection.errors import concerns_orders, storage_errors
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed.reader import PostgresqlFeed
 from models.postgresql.listing import list_orders
-from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
 from models.postgresql.nodes.node_statements import LEASE_S
+from models.postgresql.nodes.server_list import ServerList
 from models.postgresql.nodes.takeover import take_over
 from models.postgresql.probe import probe_reads, probe_writes
 from models.postgresql.split_batch import SplitBatch
@@ -88,6 +88,7 @@ class PostgresqlStore:
         self._feed = PostgresqlFeed(database)
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
+        self._servers = ServerList(database, lease=self._lease, monotonic=monotonic)
         self._tends = 0
         self._resumes: int | None = None
 
@@ -98,6 +99,10 @@ class PostgresqlStore:
     @property
     def resumes(self) -> int | None:
         return self._resumes
+
+    @property
+    def living_servers(self) -> int:
+        return self._servers.living
 
     @property
     def feed(self) -> Feed | None:
@@ -139,7 +144,9 @@ class PostgresqlStore:
         # Attempts that began before this call are interrupted, even if they were made by this store.
         self._transactions.leave()
         self._transactions.run(bring_forward)
-        return self._take_over()
+        count = self._take_over()
+        self._servers.read()
+        return count
 
     def tend(self) -> bool:
         try:
@@ -208,22 +215,21 @@ class PostgresqlStore:
             database_bytes=size,
             wal_bytes=None,
             free_bytes=None,
+            servers=self._servers.current(),
         )
 
     def _tend(self) -> bool:
         if self._lease.renewed_before_s >= RENEW_AFTER_S:
             self._transactions.renew()
-        parameters = {"node": self._lease.node, "lease_s": self._lease.lease_s}
-        with storage_errors():
-            found = self._database.execute_sql(node_statements.OTHERS, parameters).fetchone()
-        has_others, has_expired, self._resumes = found
+        others = self._servers.read()
+        self._resumes = others.resumes
         self._tends += 1
-        if has_others or self._tends % FORGET_FLOOR_AFTER == 0:
+        if others.exist or self._tends % FORGET_FLOOR_AFTER == 0:
             # Other servers can have made orders ready.
             self._transactions.floor = 0
-        if has_expired and (count := self._take_over()):
+        if others.have_expired and (count := self._take_over()):
             _log.info("took over %d attempts of servers whose lease has expired", count)
-        return bool(has_others)
+        return others.exist
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError

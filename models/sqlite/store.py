@@ -72,6 +72,10 @@ class SqliteStore:
         return None
 
     @property
+    def living_servers(self) -> int:
+        return 1
+
+    @property
     def feed(self) -> Feed | None:
         return None
 

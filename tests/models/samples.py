@@ -2,6 +2,7 @@
 
 import models.clock
 from models.order import Order, Status
+from models.servers import Server
 from models.writes import NewOrder
 
 SECOND_US = 1_000_000
@@ -47,3 +48,10 @@ def claimed_order(order: NewOrder, sequence: int, now_us: int) -> Order:
     """The order as stored by a commit that also claims it for its first attempt."""
     fields = (order.order_id, order.user_id, order.item_ids, order.total_amount, order.metadata)
     return Order(sequence, *fields, Status.PROCESSING, 1, 1, None, now_us, None)
+
+
+SERVERS = [
+    Server(3, "shop-1:77", 1_740_830_400_123_456, 7.25, is_alive=False, processing=2, is_this=False),
+    Server(4, "shop-2:8", 1_740_830_401_000_000, 0.1234, is_alive=True, processing=0, is_this=True),
+]
+"""The lease of the first server has expired."""

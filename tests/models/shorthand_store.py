@@ -44,6 +44,10 @@ class ShorthandStore:
         return self._store.is_paused
 
     @property
+    def living_servers(self) -> int:
+        return self._store.living_servers
+
+    @property
     def resumes(self) -> int | None:
         return self._store.resumes
 

@@ -24,9 +24,16 @@ RENEW_LATER = "SET LOCAL synchronous_commit = off"
 
 _EXPIRED = """beat < clock_timestamp() - make_interval(secs => %(lease_s)s) AND node <> %(node)s"""
 
+# A server that has given up its lease is not in the list. Its own totals tell how many orders a server processes.
 OTHERS = f"""
 SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FROM nodes WHERE {_EXPIRED}),
-    (SELECT resumes FROM meta)"""
+    (SELECT resumes FROM meta), (
+    SELECT coalesce(json_agg(json_build_array(node, name, (extract(epoch FROM started) * 1000000)::bigint,
+        extract(epoch FROM clock_timestamp() - beat)::float8,
+        beat >= clock_timestamp() - make_interval(secs => %(lease_s)s), processing, node = %(node)s) ORDER BY node),
+        '[]')::text
+    FROM nodes CROSS JOIN LATERAL (SELECT processing FROM totals WHERE totals.node = nodes.node OFFSET 0) AS own
+    WHERE isfinite(beat))"""
 
 LOCK_EXPIRED = f"SELECT node FROM nodes WHERE {_EXPIRED} ORDER BY node LIMIT 1 FOR UPDATE SKIP LOCKED"
 

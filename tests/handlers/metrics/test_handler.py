@@ -10,7 +10,8 @@ from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi, get_text
-from tests.models.samples import SECOND_US, order_text
+from tests.models.samples import SECOND_US, SERVERS, order_text
+from tests.process import is_on_postgresql
 
 EMPTY = {
     "total_orders": 0,
@@ -27,14 +28,20 @@ EMPTY = {
     "paused": False,
     "deliveries_paused": False,
 }
-"""The metrics of a server without orders. The member `storage` is left out."""
+"""The metrics of a server without orders. The member `storage` is left out, and on PostgreSQL the member `servers`."""
+OTHERS = ["storage", "servers"] if is_on_postgresql() else ["storage"]
+
+
+def others(metrics: dict[str, object]) -> dict[str, object]:
+    """The members of the metrics that are not in EMPTY."""
+    return {name: metrics[name] for name in OTHERS}
 
 
 @pytest.mark.gen_test
 async def test_without_orders_all_counts_are_0(api: RunningApi) -> None:
     answer = await api.get("/metrics")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    assert list(answer.json.items()) == [*EMPTY.items(), ("storage", answer.json["storage"])]
+    assert list(answer.json.items()) == [*EMPTY.items(), *others(answer.json).items()]
 
 
 @pytest.mark.gen_test
@@ -56,7 +63,7 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
         "completed_orders": 2,
         "failed_orders": 1,
         "oldest_pending_seconds": 4,
-        "storage": metrics["storage"],
+        **others(metrics),
     }
 
 
@@ -82,6 +89,34 @@ async def test_the_state_of_the_storage_is_shown(start_api: StartApi) -> None:
         "wal_bytes": 0,
         "free_disk_bytes": None,
     }
+
+
+@pytest.mark.gen_test
+async def test_the_servers_on_the_database_are_shown(start_api: StartApi) -> None:
+    async def storage_status() -> StorageStatus:
+        return StorageStatus(dict.fromkeys(Work, True), {}, None, None, None, SERVERS)
+
+    api = await start_api(storage_status=storage_status)
+    assert (await api.get("/metrics")).json["servers"] == [
+        {
+            "number": 3,
+            "name": "shop-1:77",
+            "started_at": "2025-03-01T12:00:00.123456Z",
+            "lease_age_seconds": Decimal("7.25"),
+            "is_alive": False,
+            "processing_orders": 2,
+            "is_this": False,
+        },
+        {
+            "number": 4,
+            "name": "shop-2:8",
+            "started_at": "2025-03-01T12:00:01.000000Z",
+            "lease_age_seconds": Decimal("0.123"),
+            "is_alive": True,
+            "processing_orders": 0,
+            "is_this": True,
+        },
+    ]
 
 
 @pytest.mark.gen_test
@@ -151,7 +186,7 @@ async def test_the_accept_header_selects_the_format(
         if method == "HEAD":
             assert (answer.body, int(answer.headers["Content-Length"]) > 200) == (b"", True)
         elif expected == JSON_TYPE:
-            assert list(answer.json) == [*EMPTY, "storage"]
+            assert list(answer.json) == [*EMPTY, *OTHERS]
         else:
             assert answer.body.startswith(b"# HELP orders_build")
             assert answer.body.endswith(b"# EOF\n") == expected.startswith("application/openmetrics-text")

@@ -14,12 +14,13 @@ from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
 from models.errors import StorageUnavailableError
+from models.health import StorageStatus, Work
 from models.order import Status
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
 from tests.handlers.conftest import StartApi
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import RunningApi
-from tests.models.samples import SECOND_US, claimed_order, new_order, order_text
+from tests.models.samples import SECOND_US, SERVERS, claimed_order, new_order, order_text
 from tests.process import is_on_postgresql
 
 FORMATS = pytest.mark.parametrize("media_type", [TEXT, OPEN_METRICS])
@@ -50,6 +51,13 @@ FAMILIES = {
 }
 if not is_on_postgresql():
     FAMILIES |= {"orders_wal_bytes": ("gauge", "bytes"), "orders_free_disk_bytes": ("gauge", "bytes")}
+else:
+    FAMILIES |= {
+        "orders_servers": ("gauge", ""),
+        "orders_server_processing_orders": ("gauge", ""),
+        "orders_server_lease_age_seconds": ("gauge", "seconds"),
+        "orders_server_start_time_seconds": ("gauge", "seconds"),
+    }
 OF_EVERY_PROCESS = {
     "process_cpu_seconds": ("counter", "seconds"),
     "process_resident_memory_bytes": ("gauge", "bytes"),
@@ -135,6 +143,25 @@ async def test_the_state_of_the_storage_and_its_sizes(api: RunningApi, tmp_path:
     assert values(families["orders_storage_up"]) == {"reads": 1, "writes": 0}
     assert values(families["orders_storage_errors"]) == {"SQLITE_READONLY": 1}
     await api.set_read_only(False)
+
+
+@pytest.mark.gen_test
+async def test_the_servers_on_the_database(start_api: StartApi) -> None:
+    async def storage_status() -> StorageStatus:
+        return StorageStatus(dict.fromkeys(Work, True), {}, None, None, None, SERVERS)
+
+    api = await start_api(storage_status=storage_status)
+    families = await scrape(api)
+    assert values(families["orders_servers"]) == {"orders_servers": 1}
+    for name, expected in (
+        ("orders_server_processing_orders", [2, 0]),
+        ("orders_server_lease_age_seconds", [7.25, 0.1234]),
+        ("orders_server_start_time_seconds", [1_740_830_400.123456, 1_740_830_401]),
+    ):
+        samples = families[name].samples
+        assert [sample.value for sample in samples] == expected
+        labels = [{"server": "shop-1:77", "number": "3"}, {"server": "shop-2:8", "number": "4"}]
+        assert [sample.labels for sample in samples] == labels
 
 
 @pytest.mark.gen_test
@@ -261,7 +288,8 @@ async def test_no_label_contains_an_order_or_user_id(api: RunningApi) -> None:
     families = await scrape(api)
     labels = {(family.name, label) for family in families.values() for each in family.samples for label in each.labels}
     ours = {label for name, label in labels if name.startswith("orders_")}
-    assert ours == {"status", "outcome", "le", "version", "work"}
+    of_servers = {"server", "number"} if is_on_postgresql() else set()
+    assert ours == {"status", "outcome", "le", "version", "work"} | of_servers
 
 
 @pytest.mark.gen_test
