@@ -138,6 +138,14 @@ def test_the_tiles_and_charts_show_a_load_of_a_thousand_orders(browser: Browser,
         assert min(peaks) > 100
 
 
+@pytest.mark.sqlite
+def test_a_server_on_a_file_shows_no_list_of_servers(browser: Browser, server: ServerProcess) -> None:
+    with opened(browser, server) as watched:
+        expect(watched.page.locator("#total_orders")).to_have_text("0")
+        expect(watched.page.locator("#servers")).to_be_hidden()
+        assert "servers" not in server.get("/metrics").body
+
+
 def test_a_single_order_is_a_dot_in_the_latency_chart(browser: Browser, server: ServerProcess) -> None:
     with opened(browser, server) as watched:
         all_charts_drawn(watched.page)

@@ -7,6 +7,7 @@ import { count, duration, timeOfDay } from "./format.js";
 import { setUpNotices } from "./notices.js";
 import { Orders } from "./orders.js";
 import { Processing } from "./processing.js";
+import { showServers } from "./servers.js";
 import { Stream } from "./stream.js";
 
 const COUNTS = ["total", "pending", "processing", "completed", "failed", "cancelled"].map((name) => `${name}_orders`);
@@ -33,6 +34,7 @@ function showMetrics(metrics) {
   byId("figures").dataset.failed = metrics.failed_orders > 0 ? "some" : "none";
   document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
   showStorage(metrics.storage);
+  showServers(metrics.servers);
   processing.show(metrics.paused);
   processing.showDeliveries(metrics.deliveries_paused);
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
