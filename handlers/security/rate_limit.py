@@ -6,7 +6,7 @@ Runs on the event loop.
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -43,6 +43,22 @@ class RateLimitDecision(Struct, frozen=True, gc=False):
     next_s: int
 
 
+class ServerCount(Protocol):
+    """How many servers share the limits. `models.store.Store` implements this Protocol."""
+
+    @property
+    def living_servers(self) -> int: ...
+
+
+class OneServer:
+    """A ServerCount of a server that shares its limits with no other."""
+
+    living_servers = 1
+
+
+ONE_SERVER = OneServer()
+
+
 class RateLimiter:
     """A token bucket per client. A bucket holds the tokens of one period and is filled at a constant rate.
 
@@ -51,8 +67,8 @@ class RateLimiter:
     """
 
     def __init__(self, limit: RateLimit, *, clock_ns: Callable[[], int], max_clients: int = 10_000) -> None:
-        self._interval_ns = limit.period_s * _NANOSECONDS // limit.requests
-        self._capacity_ns = self._interval_ns * limit.requests
+        self._limit = limit
+        self.share_among(1)
         self._clock_ns = clock_ns
         self._max_clients = max_clients
         self._full_at_ns: OrderedDict[str, int] = OrderedDict()
@@ -60,6 +76,15 @@ class RateLimiter:
     def __len__(self) -> int:
         """The number of clients with a bucket."""
         return len(self._full_at_ns)
+
+    def share_among(self, servers: int) -> None:
+        """Divides the limit by this number of servers, from now on.
+
+        If there are more servers than requests in a period, the period becomes longer, so that together they do not
+        allow more.
+        """
+        self._interval_ns = servers * self._limit.period_s * _NANOSECONDS // self._limit.requests
+        self._capacity_ns = self._interval_ns * max(1, self._limit.requests // servers)
 
     def acquire(self, client: str) -> RateLimitDecision:
         """Takes a token for one request from the client's bucket, unless the bucket is empty."""
@@ -76,5 +101,7 @@ class RateLimiter:
         # The least recently used buckets come first. They are also full again earlier than most other buckets.
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)
-        remaining, partial_ns = divmod(self._capacity_ns - used_ns, self._interval_ns)
+        # A bucket can be emptier than empty if the limit has been divided by fewer servers before.
+        left_ns = self._capacity_ns - used_ns
+        remaining, partial_ns = divmod(left_ns, self._interval_ns) if left_ns > 0 else (0, left_ns)
         return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))

@@ -10,7 +10,7 @@ from handlers.problems.problem import FORBIDDEN, RATE_LIMITED, UNAUTHORIZED, Pro
 from handlers.requests.request_head import RequestInfo
 from handlers.security.api_keys import ApiKey, Scope, digest_of
 from handlers.security.hosts import ANY_HOST, AllowedHosts
-from handlers.security.rate_limit import RateLimit, RateLimiter
+from handlers.security.rate_limit import ONE_SERVER, RateLimit, RateLimiter, ServerCount
 
 
 class Guard(Protocol):
@@ -49,7 +49,8 @@ class RequestGuard:
     `hosts` are accepted in the Host header. If `keys` is None, requests need no key. If `limit` is None, there is no
     rate limit. A request with a valid key counts towards the limit of that key. A request for a page or a file of a
     page, and a request without a valid key, count towards the limit of the client address. All IPv6 addresses of a /64
-    network share one limit. `clock_ns` is monotonic, in nanoseconds.
+    network share one limit. All servers on a database share the limits: each allows its part. `clock_ns` is monotonic,
+    in nanoseconds.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class RequestGuard:
         keys: Sequence[ApiKey] | None,
         limit: RateLimit | None,
         clock_ns: Callable[[], int],
+        servers: ServerCount = ONE_SERVER,
         hosts: AllowedHosts = ANY_HOST,
         compare_digest: DigestComparison = hmac.compare_digest,
     ) -> None:
@@ -66,6 +68,8 @@ class RequestGuard:
         self._compare_digest = compare_digest
         self._limit = limit
         self._policy = "" if limit is None else f'"default";q={limit.requests};w={limit.period_s}'
+        self._servers = servers
+        self._divisor = 1
         self._accepted: dict[str, ApiKey] = {}
         """The key in each Authorization header that was accepted before. A lookup takes the same time for all headers
         that are not accepted, because Python compares two texts only if their randomized hashes are equal."""
@@ -121,6 +125,8 @@ class RequestGuard:
     def _count(self, limiter: RateLimiter | None, client: str, request: RequestInfo) -> None:
         if limiter is None or self._limit is None:
             return
+        if self._servers.living_servers != self._divisor:
+            self._share_limits(self._servers.living_servers)
         decision = limiter.acquire(client)
         # draft-ietf-httpapi-ratelimit-headers-11: at most `r` requests are allowed within the next `t` seconds, and `q`
         # requests within each window of `w` seconds.
@@ -128,8 +134,15 @@ class RequestGuard:
         request.response_headers[_RATE_LIMIT] = f'"default";r={decision.remaining};t={decision.next_s}'
         if not decision.is_allowed:
             unit = "address" if limiter is self._address_limiter else "key"
-            detail = f"The limit is {self._limit} for each {unit}; nothing was changed."
+            shared = f", divided among {self._divisor} servers" if self._divisor > 1 else ""
+            detail = f"The limit is {self._limit} for each {unit}{shared}; nothing was changed."
             raise Problem(RATE_LIMITED, detail, headers={"Retry-After": str(decision.next_s)})
+
+    def _share_limits(self, servers: int) -> None:
+        self._divisor = servers
+        for limiter in (self._key_limiter, self._address_limiter):
+            if limiter is not None:
+                limiter.share_among(servers)
 
 
 def exposure_warning(addresses: Iterable[str], *, has_keys: bool, has_tls: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""What several servers on one database know of each other: the list on the dashboard."""
+"""What several servers on one database know of each other: the list on the dashboard, and the divided rate limits."""
 
 import re
 import signal
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import Watched, chromium
 from tests.postgresql.databases import connect, execute, temporary_database
-from tests.process import DEADLINE_S, ServerProcess, order
+from tests.process import DEADLINE_S, ServerProcess, order, wait_until
 from tests.server.servers import servers_on
 from tests.user_module import UserModule
 
@@ -70,3 +70,20 @@ def test_the_dashboard_lists_the_servers_and_what_they_process(browser: Browser,
         assert shown.stop() == 0
         watched.close()
         assert watched.other_origins == []
+
+
+def test_servers_divide_the_rate_limit() -> None:
+    limit = 1_000_000
+
+    def remaining(server: ServerProcess) -> int:
+        found = re.fullmatch(r'"default";r=(\d+);t=\d+', str(server.get("/metrics").headers["RateLimit"]))
+        assert found
+        return int(found[1])
+
+    with temporary_database() as url, servers_on(url) as start:
+        first, second, third = (start("--rate-limit", f"{limit}/h") for _ in range(3))
+        for server in (first, second, third):
+            wait_until(lambda server=server: remaining(server) < limit / 3)  # type: ignore[misc]
+        assert third.stop() == 0
+        second.kill()
+        wait_until(lambda: remaining(first) > limit / 2)

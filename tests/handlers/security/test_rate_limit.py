@@ -104,6 +104,48 @@ def test_no_interval_allows_more_than_a_burst_plus_the_rate(requests: int, pause
             assert last - first + 1 <= requests + (end_ns - begin_ns) // interval_ns
 
 
+@cases(
+    ("limit", "servers", "burst", "interval_s"),
+    [
+        (RateLimit(60, 60), 1, 60, 1),
+        (RateLimit(60, 60), 2, 30, 2),
+        (RateLimit(60, 60), 7, 8, 7),
+        (RateLimit(1, 60), 1, 1, 60),
+        (RateLimit(1, 60), 3, 1, 180),
+        (RateLimit(2, 3_600), 2, 1, 3_600),
+    ],
+)
+def test_servers_divide_a_limit(limit: RateLimit, servers: int, burst: int, interval_s: int) -> None:
+    clock = Clock()
+    limiter = RateLimiter(limit, clock_ns=clock)
+    limiter.share_among(servers)
+    *allowed, rejected = [limiter.acquire("a") for _ in range(burst + 1)]
+    assert [each.remaining for each in allowed] == list(reversed(range(burst)))
+    assert rejected == RateLimitDecision(False, 0, interval_s)
+    clock.now_ns += interval_s * SECOND_NS
+    assert [limiter.acquire("a").is_allowed for _ in range(2)] == [True, False]
+
+
+@given(
+    limit=LIMITS,
+    steps=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3_600 * SECOND_NS // 4)), max_size=30),
+)
+def test_an_announced_wait_is_enough_when_the_number_of_servers_changes(
+    limit: RateLimit, steps: list[tuple[int, int]]
+) -> None:
+    clock = Clock()
+    limiter = RateLimiter(limit, clock_ns=clock)
+    for servers, pause_ns in steps:
+        limiter.share_among(servers)
+        clock.now_ns += pause_ns
+        decision = limiter.acquire("a")
+        assert 0 <= decision.remaining < max(2, limit.requests / servers)
+        if not decision.is_allowed:
+            assert decision.remaining == 0
+            clock.now_ns += decision.next_s * SECOND_NS
+            assert limiter.acquire("a").is_allowed
+
+
 def test_full_buckets_are_removed(clock: Clock) -> None:
     limiter = RateLimiter(RateLimit(10, 1), clock_ns=clock)
     for number in range(1_000):

@@ -234,6 +234,28 @@ async def test_a_request_over_the_limit_is_a_429_with_retry_after(start_api: Sta
 
 
 @pytest.mark.gen_test
+async def test_servers_on_one_database_divide_the_limits(start_api: StartApi) -> None:
+    class Servers:
+        living_servers = 2
+
+    api = await start_api(guard=build_guard(RateLimit(4, 60), servers=Servers()))
+    answers = [await api.get("/order/1", bearer(TOKENS["read"])) for _ in range(3)]
+    assert [answer.status for answer in answers] == [404, 404, 429]
+    assert [answer.headers["RateLimit"] for answer in answers[:2]] == ['"default";r=1;t=30', '"default";r=0;t=30']
+    detail = "The limit is 4 requests a minute for each key, divided among 2 servers; nothing was changed."
+    assert answers[2].json["detail"] == detail
+    assert answers[2].headers["Retry-After"] == "30"
+    answers = [await api.get("/order/1", bearer(UNKNOWN)) for _ in range(3)]
+    assert [answer.status for answer in answers] == [401, 401, 429]
+    # When the other server has ended, this one allows all requests. What a key has used remains used: the other server
+    # has probably allowed as many.
+    Servers.living_servers = 1
+    assert (await api.get("/order/1", bearer(TOKENS["read"]))).status == 429
+    answers = [await api.get("/order/1", bearer(TOKENS["write"])) for _ in range(5)]
+    assert [answer.status for answer in answers] == [404, 404, 404, 404, 429]
+
+
+@pytest.mark.gen_test
 async def test_invalid_keys_count_towards_the_limit_of_the_address_only(start_api: StartApi) -> None:
     api = await start_api(guard=build_guard(RateLimit(3, 60)))
     given = [{}, bearer(UNKNOWN), bearer("x"), bearer(UNKNOWN), {}]
