@@ -68,6 +68,19 @@ def test_the_orders_of_both_servers_count_towards_the_limit(servers: tuple[Serve
     assert isinstance(refused, BacklogFullError)
 
 
+def test_a_server_accepts_orders_again_when_another_one_has_reduced_the_backlog(servers: tuple[Server, Server]) -> None:
+    first, second = servers
+    first.insert(*map(new_order, range(1, 4)))
+    second.live(1)
+    [refused] = second.write([new_order(4)], max_pending=3)
+    assert isinstance(refused, BacklogFullError)
+    first.claim(2)
+    second.live(1)
+    accepted = second.write([new_order(4), new_order(5), new_order(6)], max_pending=3)
+    assert accepted[:2] == [ACCEPTED, ACCEPTED]
+    assert isinstance(accepted[2], BacklogFullError)
+
+
 def test_only_the_server_that_claimed_an_order_can_end_the_attempt(
     engine: PostgresqlEngine, servers: tuple[Server, Server]
 ) -> None:
