@@ -115,24 +115,37 @@ class PostgresqlServer:
 
     def create(self) -> None:
         """Create the server's files. Raises CommandError if that fails."""
+        self._create_files(
+            "initdb",
+            "--username=orders",
+            # Only this user and root can reach the socket, because nobody else can enter the folder.
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--wal-segsize=1",
+            "--no-sync",
+            "--no-instructions",
+        )
+
+    def create_standby(self, primary: Path) -> None:
+        """Create the files of a standby of the running server in the folder `primary`. Raises CommandError."""
+        self._create_files(
+            "pg_basebackup",
+            f"--dbname=host={primary} user=orders",
+            "--checkpoint=fast",
+            # The standby connects to the primary when it starts.
+            "--write-recovery-conf",
+            "--no-sync",
+        )
+
+    def _create_files(self, program: str, *arguments: str) -> None:
         give_away(self.folder)
         self._programs = self._usable_programs()
         where = [f"--pgdata={self._data}"]
         if self._wal.parent != self._data:
             where.append(f"--waldir={self._wal}")
         done = subprocess.run(
-            [
-                self._programs / "initdb",
-                *where,
-                "--username=orders",
-                # Only this user and root can reach the socket, because nobody else can enter the folder.
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--wal-segsize=1",
-                "--no-sync",
-                "--no-instructions",
-            ],
+            [self._programs / program, *where, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd="/",

@@ -1,8 +1,9 @@
 """A program that runs a PostgreSQL server, and stops it and deletes its folder when the tests end, however they end.
 
-Arguments: the folder, the process id of the tests, which files are on a small disk (see `Server`), and settings of the
-server (`name=value`). Commands arrive on stdin, one a line; each is answered with a line on stdout. If the process id
-is 0, the program ends when stdin ends, else when that process ends. It also ends on SIGTERM.
+Arguments: the folder, the process id of the tests, which files are on a small disk (see `Server`), the folder of the
+primary if the server is a standby, and settings of the server (`name=value`). Commands arrive on stdin, one a line;
+each is answered with a line on stdout. If the process id is 0, the program ends when stdin ends, else when that process
+ends. It also ends on SIGTERM.
 """
 
 import contextlib
@@ -90,6 +91,8 @@ def _obey(server: Server) -> None:
                 server.send_signal(signal.SIGSTOP)
             case "resume":
                 server.send_signal(signal.SIGCONT)
+            case "kill all":
+                server.send_signal(signal.SIGKILL)
             case mode:
                 server.stop(_STOP_SIGNALS[mode])
         _answer("done")
@@ -101,8 +104,11 @@ def main(arguments: list[str]) -> None:
     server: Server | None = None
     try:
         give_away(folder)
-        server = Server(folder, arguments[2], arguments[3:])
-        server.create()
+        server = Server(folder, arguments[2], arguments[4:])
+        if primary := arguments[3]:
+            server.create_standby(Path(primary))
+        else:
+            server.create()
         server.start()
         _answer("ready")
         if watched_pid:

@@ -39,16 +39,18 @@ class PrivateServer:
     """A server that the test can stop, kill and start. The end of the `with` block ends it and deletes its folder.
 
     `on_small_disk` puts the tables (`data`) or the write-ahead log (`wal`) on a small disk. Only root can mount it, so
-    the test of another user is skipped.
+    the test of another user is skipped. If `standby_of` is the folder of a running server, this one is its standby.
     """
 
-    def __init__(self, *settings: str, on_small_disk: Literal["data", "wal", ""] = "") -> None:
+    def __init__(
+        self, *settings: str, on_small_disk: Literal["data", "wal", ""] = "", standby_of: Path | None = None
+    ) -> None:
         need_postgresql()
         if on_small_disk and os.geteuid() != 0:
             pytest.skip("only root can mount a small disk")
         self.folder = Path(tempfile.mkdtemp(prefix="orders-postgresql-", dir=base_folder()))
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", _KEEPER, str(self.folder), "0", on_small_disk, *settings],
+            [sys.executable, "-m", _KEEPER, str(self.folder), "0", on_small_disk, str(standby_of or ""), *settings],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,6 +68,10 @@ class PrivateServer:
     def stop(self, mode: str = "fast") -> None:
         """Stops the server: `fast` rolls transactions back, `immediate` is like a crash, `kill` kills one process."""
         self._command(mode)
+
+    def kill_all(self) -> None:
+        """Kills all processes of the server, as if the machine had lost its power."""
+        self._command("kill all")
 
     def pause(self) -> None:
         """Stops all processes of the server until `resume`, as if the machine were frozen."""
@@ -175,7 +181,7 @@ def _spawn_keeper(folder: Path) -> int:
     try:
         keeper = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", _KEEPER, str(folder), run, ""],
+            [sys.executable, "-m", _KEEPER, str(folder), run, "", ""],
             os.environ | {"PYTHONPATH": str(ROOT)},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
