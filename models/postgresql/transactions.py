@@ -204,9 +204,10 @@ class Transactions:
         with connection.pipeline() as pipeline:
             connection.execute("BEGIN")
             connection.execute(node_statements.RENEW_LATER)
-            renewed = connection.execute(node_statements.BEAT, {"node": self.lease.node}).fetchone()
+            beat = connection.execute(node_statements.BEAT, {"node": self.lease.node})
             connection.execute("COMMIT")
             pipeline.sync()
+            renewed = beat.fetchone()
         return renewed and renewed[2:4]
 
     def _record_step(self, connection: Connection) -> None:

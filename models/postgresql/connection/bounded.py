@@ -1,7 +1,8 @@
 """A connection that does not wait for PostgreSQL for ever. Used on the thread that opened it."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -22,14 +23,43 @@ class Backend(NamedTuple):
     started: str
 
 
+class SyncedCursor(psycopg.Cursor[Any]):
+    """A cursor that ends a part of a pipeline with a Sync message when a result is needed, not with a Flush message.
+
+    After a Sync, the transaction is idle for PostgreSQL, which ends it after `idle_in_transaction_session_timeout`.
+    After a Flush, PostgreSQL would wait for the next statement for ever, if this process is frozen.
+    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
+    """
+
+    def fetchone(self) -> Any:
+        connection = self.connection
+        if self.pgresult is None and isinstance(connection, BoundedConnection) and connection.open_pipeline:
+            connection.open_pipeline.sync()
+        return super().fetchone()
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that closes itself if PostgreSQL has not answered for `answer_s` seconds.
 
-    A stopped PostgreSQL and some networks leave a connection open, so the time-outs of TCP do not end it.
+    A stopped PostgreSQL and some networks leave a connection open, so the time-outs of TCP do not end it. In a
+    pipeline, results must be read by `fetchone`. Such a part of a pipeline must be in a transaction.
     """
 
     answer_s = ANSWER_S
     backend: Backend | None = None
+    open_pipeline: psycopg.Pipeline | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.cursor_factory = SyncedCursor
+
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        with super().pipeline() as self.open_pipeline:
+            try:
+                yield self.open_pipeline
+            finally:
+                self.open_pipeline = None
 
     def wait(self, gen: PQGen[R], interval: float = _INTERVAL_S, timeout: float | None = None) -> R:
         answer_s = self.answer_s if timeout is None else timeout
