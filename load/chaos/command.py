@@ -109,7 +109,7 @@ class ChaosRun:
             )
             for name in TARGETS
         }
-        self.outcome = Outcome(findings=[*findings.values()], deck=POSTGRESQL if self.postgresql else SQLITE)
+        self.outcome = Outcome(findings=[*findings.values()], mix=POSTGRESQL if self.postgresql else SQLITE)
         self._injector = FaultInjector(
             receiver=self._receiver,
             storage_faults=storage_faults,

@@ -72,7 +72,7 @@ class Cut(Enum):
     ANSWER = "answers of PostgreSQL lost"
 
 
-class Deck(NamedTuple):
+class FaultMix(NamedTuple):
     """The faults of one kind of database. A run is planned in groups, each with all faults of `kinds` in random order.
 
     `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes. A fault
@@ -91,8 +91,12 @@ TWICE = (
 ON_SQLITE = (FaultKind.SECOND, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 ON_POSTGRESQL = (FaultKind.CRASH, FaultKind.BACKEND, FaultKind.CUT, FaultKind.STALL) * 2
 ALWAYS = (*(FaultKind.KILL,) * 3, *TWICE, *TWICE, FaultKind.CLOCK, FaultKind.STDERR)
-SQLITE = Deck(kinds=(*ALWAYS, *ON_SQLITE), maintenance=("PASSIVE", "FULL", "RESTART", "TRUNCATE"), longest_pause_s=3.0)
-POSTGRESQL = Deck(kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"), longest_pause_s=5.0)
+SQLITE = FaultMix(
+    kinds=(*ALWAYS, *ON_SQLITE), maintenance=("PASSIVE", "FULL", "RESTART", "TRUNCATE"), longest_pause_s=3.0
+)
+POSTGRESQL = FaultMix(
+    kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"), longest_pause_s=5.0
+)
 ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 
 
@@ -114,12 +118,12 @@ class Fault:
     detail: str = ""
 
 
-def plan_faults(seed: int, count: int, deck: Deck = SQLITE) -> list[Fault]:
+def plan_faults(seed: int, count: int, mix: FaultMix = SQLITE) -> list[Fault]:
     """Return the first `count` faults of the endless sequence that `seed` determines."""
     rng = Random(f"faults {seed}")
-    kinds = (kind for _ in repeat(None) for kind in rng.sample(deck.kinds, len(deck.kinds)))
+    kinds = (kind for _ in repeat(None) for kind in rng.sample(mix.kinds, len(mix.kinds)))
     receiver_faults = _receiver_faults(Random(f"manners {seed}"))
-    return [_fault(next(kinds), rng, receiver_faults, deck) for _ in range(count)]
+    return [_fault(next(kinds), rng, receiver_faults, mix) for _ in range(count)]
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
@@ -131,10 +135,10 @@ def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
         yield from faults
 
 
-def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault], deck: Deck) -> Fault:
+def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault], mix: FaultMix) -> Fault:
     target = WEBHOOK if kind is FaultKind.RECEIVER else RECORD if kind in ON_RECORD else rng.choice(TARGETS)
     # Some faults begin almost together, for example a kill while the disk is full.
-    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else deck.longest_pause_s)
+    pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else mix.longest_pause_s)
     length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
     count, detail = 1, ""
     match kind:
@@ -148,7 +152,7 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             length_s = LONG_LOCK_S if is_long else _seconds(rng, SHORTEST_LOCK_S, LONGEST_S)
         case FaultKind.CHECKPOINT:
             count = rng.randint(2, 6)
-            detail = " ".join(rng.choices(deck.maintenance, k=count))
+            detail = " ".join(rng.choices(mix.maintenance, k=count))
             length_s = 1.0 if rng.random() < 0.5 else 0.0
         case FaultKind.VANISH:
             count, length_s = rng.randint(24, 60), _seconds(rng, 0.0, SHORTEST_S)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from load.chaos.faults import SQLITE, Deck, Fault, FaultKind
+from load.chaos.faults import SQLITE, Fault, FaultKind, FaultMix
 from load.cli.errors import printable
 
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
@@ -60,13 +60,13 @@ class Findings:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The result of a run with the faults of `deck`. `made` counts the faults that had an effect.
+    """The result of a run with the faults of `mix`. `made` counts the faults that had an effect.
 
     `client_errors` counts the errors that clients got during faults, by kind of fault and kind of error. `impossible`
     maps kinds of faults that this machine can't make to the reasons. `failures` says why the run failed.
     """
 
-    deck: Deck = SQLITE
+    mix: FaultMix = SQLITE
     made: Counter[FaultKind] = field(default_factory=Counter)
     impossible: dict[FaultKind, str] = field(default_factory=dict)
     client_errors: Counter[tuple[FaultKind, str]] = field(default_factory=Counter)
@@ -99,7 +99,7 @@ class Outcome:
                     **{name: self.client_errors[kind, name] for name in COLUMNS},
                 }
                 for kind in FaultKind
-                if kind in self.deck.kinds
+                if kind in self.mix.kinds
             },
             "shops": [found.to_json() for found in self.findings if found.is_inspected],
             "failed": self.failures,

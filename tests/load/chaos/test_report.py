@@ -11,8 +11,8 @@ from load.chaos.faults import (
     WEBHOOK,
     Crash,
     Cut,
-    Deck,
     FaultKind,
+    FaultMix,
     ReceiverFault,
     plan_faults,
 )
@@ -102,16 +102,16 @@ def test_uninspected_servers_are_named_with_their_problems() -> None:
     ]
 
 
-DECKS = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+MIXES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
 
-@pytest.mark.parametrize("deck", DECKS.values(), ids=DECKS)
-def test_the_json_has_all_kinds_of_faults_and_all_counts(deck: Deck) -> None:
-    outcome = Outcome(findings=[good_findings()], deck=deck)
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
+def test_the_json_has_all_kinds_of_faults_and_all_counts(mix: FaultMix) -> None:
+    outcome = Outcome(findings=[good_findings()], mix=mix)
     outcome.made[FaultKind.KILL] += 1
     outcome.client_errors[FaultKind.KILL, "503s"] += 5
-    result = outcome.to_json(plan_faults(1, len(deck.kinds), deck), seed=1)
-    assert [*result["faults"]] == [kind.value for kind in FaultKind if kind in deck.kinds]
+    result = outcome.to_json(plan_faults(1, len(mix.kinds), mix), seed=1)
+    assert [*result["faults"]] == [kind.value for kind in FaultKind if kind in mix.kinds]
     assert result["faults"]["kill"] == {
         "planned": 3,
         "made": 1,
@@ -145,7 +145,7 @@ def test_a_longer_run_begins_with_the_faults_of_a_shorter_one() -> None:
 @cases("seed", SEEDS)
 def test_a_short_run_has_every_kind(seed: int) -> None:
     of_sqlite, of_postgresql = (
-        {fault.kind for fault in plan_faults(seed, len(deck.kinds), deck)} for deck in DECKS.values()
+        {fault.kind for fault in plan_faults(seed, len(mix.kinds), mix)} for mix in MIXES.values()
     )
     assert (of_sqlite, of_postgresql) == ({*SQLITE.kinds}, {*POSTGRESQL.kinds})
     assert of_sqlite | of_postgresql == {*FaultKind}
@@ -153,9 +153,9 @@ def test_a_short_run_has_every_kind(seed: int) -> None:
 
 @cases("seed", SEEDS)
 def test_three_hundred_faults_have_every_kind_at_least_five_times(seed: int) -> None:
-    for deck in DECKS.values():
-        kinds = Counter(fault.kind for fault in plan_faults(seed, 300, deck))
-        assert min(kinds[kind] for kind in deck.kinds) >= 5
+    for mix in MIXES.values():
+        kinds = Counter(fault.kind for fault in plan_faults(seed, 300, mix))
+        assert min(kinds[kind] for kind in mix.kinds) >= 5
 
 
 @cases("seed", SEEDS)
@@ -186,7 +186,7 @@ def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
 
 
 @cases("seed", SEEDS)
-def test_a_run_with_three_decks_has_every_receiver_fault(seed: int) -> None:
+def test_a_run_of_three_groups_has_every_receiver_fault(seed: int) -> None:
     faults = plan_faults(seed, 3 * len(SQLITE.kinds))
     assert {fault.detail for fault in faults if fault.kind is FaultKind.RECEIVER} == {
         fault.value for fault in ReceiverFault
