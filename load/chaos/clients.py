@@ -1,4 +1,4 @@
-"""Sends requests to a target server until each has a response, or disconnects. Runs on the event loop."""
+"""Sends requests to a target until each has a response, or disconnects. Runs on the event loop."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from load.chaos.faults import RECORD, WEBHOOK
 from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.connection import Connection, NoConnection, NoResponse, Response, TooSlow, send_request
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 from load.orders.generated import as_another_order
@@ -74,7 +74,7 @@ class RateLimit:
 class RetryingClient:
     """Sends requests over one keep-alive connection. Repeats each request until it gets a response other than 503."""
 
-    def __init__(self, target: TargetServer) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
         self._connection = Connection(target.address)
 
@@ -108,7 +108,7 @@ class RetryingClient:
         self._connection.close()
 
 
-async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng: Random) -> None:
+async def send_single_orders(target: Target, *, rate_limit: RateLimit, rng: Random) -> None:
     """Send new orders one by one until `rate_limit` ends. After some of them, repeat or read an earlier order."""
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
@@ -127,7 +127,7 @@ async def send_single_orders(target: TargetServer, *, rate_limit: RateLimit, rng
                 await _follow_up(target, client, known, int(roll / FOLLOW_UP_SHARE))
 
 
-async def _follow_up(target: TargetServer, client: RetryingClient, index: int, choice: int) -> None:
+async def _follow_up(target: Target, client: RetryingClient, index: int, choice: int) -> None:
     """Repeat an acknowledged order (choice 0), send it with a changed value (1), or read it (2)."""
     orders, address = target.ledger.orders, target.address
     order_id, body = orders.order_id(index), orders.body(index)
@@ -140,9 +140,7 @@ async def _follow_up(target: TargetServer, client: RetryingClient, index: int, c
     target.findings.add_answer(name, check((await client.send(request)).answer), order_id)
 
 
-async def send_bulk_orders(
-    target: TargetServer, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random
-) -> None:
+async def send_bulk_orders(target: Target, *, most: int, as_lines: bool, rate_limit: RateLimit, rng: Random) -> None:
     """Send requests with up to `most` new orders until `rate_limit` ends: NDJSON if `as_lines`, otherwise arrays.
 
     In some requests, two more orders follow: an acknowledged order, and this order with a changed value.
@@ -167,13 +165,13 @@ async def send_bulk_orders(
                 ledger.note_acknowledged(indexes)
 
 
-async def disconnect_clients(target: TargetServer, *, clients: int, longest_s: float, rng: Random) -> int:
+async def disconnect_clients(target: Target, *, clients: int, longest_s: float, rng: Random) -> int:
     """Send a part of a request on each of `clients` connections, then disconnect. Return how many parts were sent."""
     parts = [(_cut_request(target, n % 4, rng), rng.uniform(0, longest_s)) for n in range(clients)]
     return sum(await asyncio.gather(*(_send_and_leave(target, part, stay_s, rng) for part, stay_s in parts)))
 
 
-async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng: Random) -> bool:
+async def _send_and_leave(target: Target, part: bytes, stay_s: float, rng: Random) -> bool:
     """Send a part of a request, wait, then close or reset the connection. Return False if the part was not sent."""
     stream = IOStream(socket.socket(target.address.family, socket.SOCK_STREAM))
     try:
@@ -190,7 +188,7 @@ async def _send_and_leave(target: TargetServer, part: bytes, stay_s: float, rng:
     return True
 
 
-def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
+def _cut_request(target: Target, way: int, rng: Random) -> bytes:
     """Encode a request and cut it off: in the head (way 0), in the body (1), not at all (2), or in an NDJSON line (3).
 
     Only orders that are complete in the request are recorded as sent, because the server can't store incomplete orders.
@@ -211,7 +209,7 @@ def _cut_request(target: TargetServer, way: int, rng: Random) -> bytes:
 
 
 def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Return for each target server two rates: orders per second sent one by one, and in arrays or NDJSON.
+    """Return for each target two rates: orders per second sent one by one, and in arrays or NDJSON.
 
     With these rates, the servers acknowledge `orders` orders within `duration_s`.
     """
@@ -222,7 +220,7 @@ def plan_rates(*, orders: int, duration_s: float) -> dict[str, tuple[float, floa
 
 
 def client_sessions(
-    target: TargetServer, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
+    target: Target, rates: tuple[float, float], *, seed: int, ending: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield a coroutine for each client. It sends orders until `ending` is set, and returns after the last response."""
     single_limit, bulk_limit = (RateLimit(per_second=rate, clock_s=time.monotonic, ending=ending) for rate in rates)

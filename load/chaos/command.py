@@ -26,10 +26,11 @@ from load.chaos.controlled import Controls
 from load.chaos.faults import POSTGRESQL, RECORD, SQLITE, TARGETS, WEBHOOK, Fault, FaultKind, plan_faults
 from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
 from load.chaos.inspection import inspect, wait_until_processed
+from load.chaos.node import Node, RunFailed
 from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import Findings, Outcome, format_outcome
 from load.chaos.sqlite_faults import use_sqlite
-from load.chaos.target import RunFailed, TargetServer, orders_for
+from load.chaos.target import Target, orders_for
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number
@@ -99,11 +100,17 @@ class ChaosRun:
         else:
             databases, storage_faults = use_sqlite(self.folder, server=self.server, seed=self.seed)
         self._targets = {
-            name: TargetServer(
+            name: Target(
                 findings=findings[name],
-                command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
-                controls=controls[name],
-                folder=self.folder / name,
+                nodes=[
+                    Node(
+                        findings=findings[name],
+                        command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
+                        controls=controls[name],
+                        folder=self.folder / name,
+                        database=databases[name].address,
+                    )
+                ],
                 database=databases[name],
                 seed=self.seed,
             )
@@ -145,7 +152,8 @@ class ChaosRun:
         """Send orders and inject all faults, until enough orders are acknowledged."""
         rates, ending = plan_rates(orders=self.orders, duration_s=self._duration_s), asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            restarts = [group.create_task(target.restart_when_ended()) for target in self._targets.values()]
+            nodes = [node for target in self._targets.values() for node in target.nodes]
+            restarts = [group.create_task(node.restart_when_ended()) for node in nodes]
             clients = [
                 group.create_task(session)
                 for name, target in self._targets.items()
@@ -197,7 +205,7 @@ class ChaosRun:
                 return
             self._log(f"{effect.text}: no effect, trying again", target=target.name, kind=fault.kind)
             # Waits for a restart of the server that is in progress.
-            async with target.restart_lock:
+            async with target.nodes[fault.node].restart_lock:
                 pass
             await asyncio.sleep(RETRY_S)
         self.outcome.made[fault.kind] += effect.made

@@ -1,4 +1,4 @@
-"""Defines what a run needs of a target server's database. Methods block; coroutines run on the event loop."""
+"""Defines what a run needs of a target's database. Methods block; coroutines run on the event loop."""
 
 from abc import ABC, abstractmethod
 from collections import Counter

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 RECORD, WEBHOOK = "record", "webhook"
-TARGETS = (RECORD, WEBHOOK)  # The two target servers, named after their --processor.
+TARGETS = (RECORD, WEBHOOK)  # The two targets, named after their --processor.
 SHORTEST_S, LONGEST_S = 0.5, 3.0
 SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
 MAX_KILLS, MAX_KILLS_DURING_HANG, MAX_CUTS = 3, 2, 6
@@ -107,7 +107,7 @@ class Fault:
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, of kills while the receiver
     hangs, of cuts, or of hours by which the clock is set. In a row of kills, each kill after the first one comes
     `length_s` after the restart. `detail` is the value of a ReceiverFault, SecondStart, Crash or Cut, or has the
-    statements of the checkpoints.
+    statements of the checkpoints. `node` is the index of the server, for faults of one server.
     """
 
     kind: FaultKind
@@ -116,6 +116,7 @@ class Fault:
     length_s: float = 0.0
     count: int = 1
     detail: str = ""
+    node: int = 0
 
 
 def plan_faults(seed: int, count: int, mix: FaultMix = SQLITE) -> list[Fault]:

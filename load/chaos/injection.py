@@ -1,4 +1,4 @@
-"""Injects faults into a target server. Runs on the event loop; calls that block run on other threads."""
+"""Injects faults into a target. Runs on the event loop; calls that block run on other threads."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ from load.chaos.controlled import is_full
 from load.chaos.faults import WEBHOOK, Fault, FaultKind, ReceiverFault
 from load.chaos.receiver import PAUSES_S, Receiver
 from load.chaos.report import WRONG
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.connection import NoResponse, TooSlow, send_once
 
 SECONDS_PER_HOUR = 3600
@@ -38,7 +38,7 @@ class Effect(NamedTuple):
     is_possible: bool = True
 
 
-Faults = Mapping[FaultKind, Callable[[TargetServer, Fault], Awaitable[Effect]]]
+Faults = Mapping[FaultKind, Callable[[Target, Fault], Awaitable[Effect]]]
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class FaultInjector:
     ended: threading.Event
     _locks: dict[tuple[str, FaultKind], asyncio.Lock] = field(default_factory=dict, init=False)
 
-    async def inject(self, target: TargetServer, fault: Fault) -> Effect:
+    async def inject(self, target: Target, fault: Fault) -> Effect:
         """Inject a fault once. First wait until earlier faults of its kind on its server have ended."""
         methods: Faults = {
             FaultKind.KILL: self._kill,
@@ -71,26 +71,28 @@ class FaultInjector:
         async with self._lock_for(target, fault.kind):
             return await methods[fault.kind](target, fault)
 
-    def _lock_for(self, target: TargetServer, kind: FaultKind) -> asyncio.Lock:
+    def _lock_for(self, target: Target, kind: FaultKind) -> asyncio.Lock:
         return self._locks.setdefault((target.name, kind), asyncio.Lock())
 
-    async def _kill(self, target: TargetServer, fault: Fault) -> Effect:
-        async with target.restart_lock:
-            await target.kill()
+    async def _kill(self, target: Target, fault: Fault) -> Effect:
+        node = target.nodes[fault.node]
+        async with node.restart_lock:
+            await node.kill()
             for _ in range(fault.count - 1):
-                await target.kill_while_starting(after_s=fault.length_s)
-            took_s = await target.start()
+                await node.kill_while_starting(after_s=fault.length_s)
+            took_s = await node.start()
         again = f", {fault.count - 1} more while it started" if fault.count > 1 else ""
         return Effect(True, f"back after {took_s:.1f} s{again}")
 
-    async def _terminate(self, target: TargetServer, fault: Fault) -> Effect:
-        async with target.restart_lock:
-            ended_s = await target.terminate()
-            took_s = await target.start()
+    async def _terminate(self, target: Target, fault: Fault) -> Effect:
+        node = target.nodes[fault.node]
+        async with node.restart_lock:
+            ended_s = await node.terminate()
+            took_s = await node.start()
         return Effect(True, f"ended after {ended_s:.1f} s, back after {took_s:.1f} s")
 
-    async def _freeze(self, target: TargetServer, fault: Fault) -> Effect:
-        process = target.process
+    async def _freeze(self, target: Target, fault: Fault) -> Effect:
+        process = target.nodes[fault.node].process
         with target.start_blocked():
             process.send_signal(signal.SIGSTOP)
             was_running = process.is_running
@@ -100,13 +102,13 @@ class FaultInjector:
                 process.send_signal(signal.SIGCONT)
         return Effect(was_running, f"for {fault.length_s:.1f} s" if was_running else "no process was running")
 
-    async def _lock(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _lock(self, target: Target, fault: Fault) -> Effect:
         with target.start_blocked():
             hold = partial(target.database.hold_lock, length_s=fault.length_s, ended=self.ended)
             was_held = await asyncio.to_thread(hold)
         return Effect(was_held, f"held for {fault.length_s:.1f} s" if was_held else "the lock could not be taken")
 
-    async def _checkpoint(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _checkpoint(self, target: Target, fault: Fault) -> Effect:
         statements = fault.detail.split()
         run = partial(target.database.checkpoint, statements, reader_s=fault.length_s, ended=self.ended)
         results = await asyncio.to_thread(run)
@@ -114,12 +116,13 @@ class FaultInjector:
         counts = ", ".join(f"{count} {result}" for result, count in sorted(results.items()))
         return Effect(results["done"] + results["busy"] == fault.count, f"{fault.detail}{reader}: {counts}")
 
-    async def _disconnect_clients(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _disconnect_clients(self, target: Target, fault: Fault) -> Effect:
         sent = await disconnect_clients(target, clients=fault.count, longest_s=fault.length_s, rng=self.rng)
         return Effect(sent > 0, f"{sent} of {fault.count} clients disconnected in the middle of a request")
 
-    async def _fail_receiver(self, target: TargetServer, fault: Fault) -> Effect:
-        receiver_fault, failed = ReceiverFault(fault.detail), self.receiver.failed_requests
+    async def _fail_receiver(self, target: Target, fault: Fault) -> Effect:
+        node, failed = target.nodes[fault.node], self.receiver.failed_requests
+        receiver_fault = ReceiverFault(fault.detail)
         before, starts_before, begun_s = failed[receiver_fault], target.starts, time.monotonic()
         kills, killed = fault.count if receiver_fault is ReceiverFault.HANG else 0, 0
         try:
@@ -130,9 +133,9 @@ class FaultInjector:
                 # A kill has an effect only while a webhook hangs. None hangs while the server has paused all webhooks.
                 await _wait_until(lambda: failed[receiver_fault] > before, FAILURE_LIMIT_S)
                 if failed[receiver_fault] > before:
-                    async with target.restart_lock:
-                        await target.kill()
-                        await target.start()
+                    async with node.restart_lock:
+                        await node.kill()
+                        await node.start()
                     killed += 1
                 await asyncio.sleep(part_s)
         finally:
@@ -141,16 +144,17 @@ class FaultInjector:
         if pause_s := PAUSES_S.get(receiver_fault):
             # After a restart, the server does not know of an earlier Retry-After, so it can send eight more webhooks.
             pauses = math.ceil((time.monotonic() - begun_s) / pause_s) + 1 + target.starts - starts_before
-            if affected > WEBHOOKS_AT_ONCE * pauses:
+            if affected > WEBHOOKS_AT_ONCE * pauses * len(target.nodes):
                 target.findings.add(WRONG, f"{affected} webhooks to a receiver that {receiver_fault.value}")
         with_kills = f" and {killed} kill{'' if killed == 1 else 's'}" if kills else ""
         text = f"{receiver_fault.value} for {fault.length_s:.1f} s{with_kills}, {affected} webhooks failed"
         return Effect(affected > 0 and killed == kills, text)
 
-    async def _step_clock(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _step_clock(self, target: Target, fault: Fault) -> Effect:
         """Set the clock. If the server sends webhooks, first make some fail; they must be retried when they are due."""
+        controls = target.nodes[fault.node].controls
         if target.name != WEBHOOK:
-            target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
+            controls.step_clock(fault.count * SECONDS_PER_HOUR)
             return Effect(True, f"{fault.count:+} h")
         ledger, receiver = target.ledger, self.receiver
         # Only webhooks of new orders are used: after several failures, the delay before a retry can be long.
@@ -166,7 +170,7 @@ class FaultInjector:
                 waiting = {each for each in receiver.refused if each >= first_id}
                 if not waiting:
                     return Effect(False, "no webhook failed")
-                target.controls.step_clock(fault.count * SECONDS_PER_HOUR)
+                controls.step_clock(fault.count * SECONDS_PER_HOUR)
             finally:
                 receiver.set_fault(None)
             await _wait_until(lambda: waiting <= receiver.delivered.keys(), RETRY_LIMIT_S)
@@ -174,16 +178,17 @@ class FaultInjector:
             target.findings.add(WRONG, "a webhook was not sent again when it was due", order_id)
         return Effect(True, f"{fault.count:+} h, {len(waiting)} webhooks waited for a retry")
 
-    async def _stall_stderr(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _stall_stderr(self, target: Target, fault: Fault) -> Effect:
         """Stop reading the server's standard error, and check that the server responds when the pipe is full."""
-        reader = target.controls.reader
-        if not target.process.url.port or not target.process.is_running:
+        node = target.nodes[fault.node]
+        reader = node.controls.reader
+        if not node.process.url.port or not node.process.is_running:
             return Effect(False, "no process was running")
         try:
             os.kill(reader, signal.SIGSTOP)
             await asyncio.sleep(fault.length_s)
             was_full = is_full(reader)
-            await send_once(target.address, target.address.get("/livez"), limit_s=ANSWER_LIMIT_S)
+            await send_once(node.address, node.address.get("/livez"), limit_s=ANSWER_LIMIT_S)
         except TooSlow:
             target.findings.add(WRONG, "no answer while nothing read standard error")
         except (NoResponse, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Reads all orders back, and checks a target server's database. Functions block; coroutines run on the event loop."""
+"""Reads all orders back, and checks a target's database. Functions block; coroutines run on the event loop."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from typing import Any
 from load.chaos.clients import RetryingClient
 from load.chaos.database import Database
 from load.chaos.report import DIFFERING, MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
@@ -103,7 +103,7 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
         yield f"/metrics has avg_processing_time {given_s:.6f}, counted {mean_s:.6f}"
 
 
-async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts) -> bool:
+async def wait_until_processed(target: Target, *, timeouts: Timeouts) -> bool:
     """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
     with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
         # `wait` also returns when the orders of the first poll are processed, but later orders are left.
@@ -112,8 +112,8 @@ async def wait_until_processed(target: TargetServer, *, timeouts: Timeouts) -> b
         return state is BacklogState.PROCESSED
 
 
-async def inspect(target: TargetServer, *, delivered: Mapping[int, int] | None, timeouts: Timeouts) -> None:
-    """Read every acknowledged order back, stop the server, and check its database. Adds findings."""
+async def inspect(target: Target, *, delivered: Mapping[int, int] | None, timeouts: Timeouts) -> None:
+    """Read every acknowledged order back, stop the servers, and check its database. Adds findings."""
     findings = target.findings
     orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
     reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)

@@ -1,4 +1,4 @@
-"""Runs the PostgreSQL server of a target server, and a proxy between the two. Methods block; coroutines don't."""
+"""Runs the PostgreSQL server of a target, and a proxy between the two. Methods block; coroutines don't."""
 
 import asyncio
 import os

@@ -15,20 +15,20 @@ from load.chaos.disk import NotPossible
 from load.chaos.faults import TARGETS, Crash, Cut, Fault, FaultKind
 from load.chaos.injection import Effect, Faults
 from load.chaos.postgresql import PostgresqlDatabase
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 
 SIGNALS = {Crash.IMMEDIATE: signal.SIGQUIT, Crash.KILL: signal.SIGKILL}
 
 
 def use_postgresql(folder: Path, *, programs: Path, seed: int) -> tuple[Mapping[str, Database], Faults]:
-    """Return the databases of the target servers, and the faults of their kind."""
+    """Return the databases of the targets, and the faults of their kind."""
     databases = {name: PostgresqlDatabase(folder / name, programs=programs) for name in TARGETS}
     return databases, PostgresqlFaults(databases=databases, rng=Random(f"backends {seed}")).methods
 
 
 @dataclass(kw_only=True)
 class PostgresqlFaults:
-    """Crashes PostgreSQL, fills its disk, and cuts its connections. `databases` has each target server's database."""
+    """Crashes PostgreSQL, fills its disk, and cuts its connections. `databases` has each target's database."""
 
     databases: Mapping[str, PostgresqlDatabase]
     rng: Random
@@ -43,7 +43,7 @@ class PostgresqlFaults:
             FaultKind.STALL: self._stall,
         }
 
-    async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _fill_disk(self, target: Target, fault: Fault) -> Effect:
         database, before = self.databases[target.name], target.client_errors[DISK_FULL]
         async with database.restart_lock:
             try:
@@ -58,7 +58,7 @@ class PostgresqlFaults:
         ended = "" if was_running else ", PostgreSQL ended"
         return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it{ended}")
 
-    async def _crash(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _crash(self, target: Target, fault: Fault) -> Effect:
         database = self.databases[target.name]
         async with database.restart_lock:
             with target.start_blocked():
@@ -68,14 +68,14 @@ class PostgresqlFaults:
                 await asyncio.to_thread(database.server.start)
         return Effect(True, f"{fault.detail}: {fault.length_s:.1f} s, back after {time.monotonic() - begun_s:.1f} s")
 
-    async def _kill_backend(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _kill_backend(self, target: Target, fault: Fault) -> Effect:
         """Kill one process of PostgreSQL. PostgreSQL then ends all others, and recovers as after a crash."""
         database = self.databases[target.name]
         async with database.restart_lock:
             with target.start_blocked():
                 try:
                     # While this task holds the lock, the server is not restarted, so it has connections.
-                    async with target.restart_lock:
+                    async with target.nodes[fault.node].restart_lock:
                         was_killed = await asyncio.to_thread(database.kill_backend, self.rng)
                 except database.error as problem:
                     return Effect(False, str(problem).partition("\n")[0])
@@ -84,7 +84,7 @@ class PostgresqlFaults:
         text = f"killed, PostgreSQL back after {time.monotonic() - begun_s:.1f} s"
         return Effect(was_killed, text if was_killed else "the server had no connection")
 
-    async def _cut(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _cut(self, target: Target, fault: Fault) -> Effect:
         database, cut = self.databases[target.name], 0
         with target.start_blocked():
             for _ in range(fault.count):
@@ -98,7 +98,7 @@ class PostgresqlFaults:
             cut -= database.proxy.forget_cuts()
         return Effect(cut > 0, f"{fault.detail}: {cut} connections in {fault.length_s:.1f} s")
 
-    async def _stall(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _stall(self, target: Target, fault: Fault) -> Effect:
         database = self.databases[target.name]
         with target.start_blocked():
             stalled = await database.proxy.stall(fault.length_s)

@@ -13,8 +13,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
 from load.chaos.faults import ReceiverFault
+from load.chaos.node import HOST, RunFailed, reserve_port
 from load.chaos.report import WRONG, Findings
-from load.chaos.target import HOST, RunFailed, reserve_port
 from load.orders.comparison import decode_json, difference_in
 from load.orders.generated import GeneratedOrders
 

@@ -20,7 +20,7 @@ MAX_NAMED = 10
 
 @dataclass(kw_only=True)
 class Findings:
-    """Collects the problems of a target server by kind. A problem is a text and an order id, which is 0 if unknown."""
+    """Collects the problems of a target by kind. A problem is a text and an order id, which is 0 if unknown."""
 
     target: str
     acknowledged: int = 0
@@ -42,7 +42,7 @@ class Findings:
 
     @property
     def passed(self) -> bool:
-        """Whether orders were acknowledged, the server was inspected, and nothing is wrong."""
+        """Whether orders were acknowledged, the target was inspected, and nothing is wrong."""
         return self.is_inspected and self.acknowledged > 0 and not any(self.problems.values())
 
     @property

@@ -1,6 +1,6 @@
-"""Starts a second server: on a target server's database, on a damaged copy, or on a disk that becomes read-only.
+"""Starts a second server: on a target's database, on a damaged copy, or on a disk that becomes read-only.
 
-On the target server's database, the second server must refuse to start. On a damaged copy or a read-only disk, it must
+On the target's database, the second server must refuse to start. On a damaged copy or a read-only disk, it must
 respond with a 503. The functions block, and return a text for each problem.
 """
 

@@ -1,4 +1,4 @@
-"""Opens, copies and checks the SQLite file of a target server. Functions block."""
+"""Opens, copies and checks the SQLite file of a target. Functions block."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -17,14 +17,14 @@ from load.chaos.injection import Effect, Faults
 from load.chaos.report import WRONG
 from load.chaos.second_server import SecondServers
 from load.chaos.sqlite import SqliteDatabase
-from load.chaos.target import TargetServer, orders_for
+from load.chaos.target import Target, orders_for
 from load.system.server_process import ServerProcess
 
 Check = Callable[[], list[str]]
 
 
 def use_sqlite(folder: Path, *, server: Sequence[str], seed: int) -> tuple[Mapping[str, Database], Faults]:
-    """Return the databases of the target servers, and the faults of their kind. `server` starts a second server."""
+    """Return the databases of the targets, and the faults of their kind. `server` starts a second server."""
     orders = orders_for(seed=seed, name="second")
     second_servers = SecondServers(command=server, folder=folder, orders=orders, rng=Random(f"second {seed}"))
     databases = {name: SqliteDatabase(folder / name / "orders.db") for name in TARGETS}
@@ -47,8 +47,8 @@ class SqliteFaults:
             FaultKind.READ_ONLY: self._break_second,
         }
 
-    async def _fill_disk(self, target: TargetServer, fault: Fault) -> Effect:
-        process, before = target.process, target.client_errors[DISK_FULL]
+    async def _fill_disk(self, target: Target, fault: Fault) -> Effect:
+        process, before = target.nodes[0].process, target.client_errors[DISK_FULL]
         try:
             if _limit_file_size(process, 1):
                 await asyncio.sleep(fault.length_s)
@@ -57,18 +57,19 @@ class SqliteFaults:
         refused = target.client_errors[DISK_FULL] - before
         return Effect(refused > 0, f"for {fault.length_s:.1f} s, {refused} requests refused for it")
 
-    async def _start_second(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _start_second(self, target: Target, fault: Fault) -> Effect:
         second, start = self.second_servers, SecondStart(fault.detail)
         check = second.on_hard_link if start is SecondStart.HARD_LINK else second.without_lock_file
-        async with target.restart_lock:
-            process = target.process
+        [node] = target.nodes
+        async with node.restart_lock:
+            process = node.process
             if not process.url.port or not process.is_running:
                 return Effect(False, "no process was running")
             return await _check(
                 target, partial(check, Path(target.database.address), owner=process.pid), f"refused {start.value}"
             )
 
-    async def _break_second(self, target: TargetServer, fault: Fault) -> Effect:
+    async def _break_second(self, target: Target, fault: Fault) -> Effect:
         second, path = self.second_servers, Path(target.database.address)
         checks: dict[FaultKind, tuple[Check, str]] = {
             FaultKind.DAMAGE: (partial(second.on_damaged_index, path), "an index of a copy"),
@@ -78,8 +79,8 @@ class SqliteFaults:
         return await _check(target, *checks[fault.kind])
 
 
-async def _check(target: TargetServer, check: Check, text: str) -> Effect:
-    """Run a check of a second server on another thread, and add the problems to the findings of the target server."""
+async def _check(target: Target, check: Check, text: str) -> Effect:
+    """Run a check of a second server on another thread, and add the problems to the findings of the target."""
     try:
         problems = await asyncio.to_thread(check)
     except NotPossible as reason:

@@ -1,182 +1,64 @@
-"""Starts, kills and restarts a target server. Runs on the event loop; other threads wait for the processes."""
+"""What is tested: servers that share a database, and the orders that are sent to them. Runs on the event loop."""
 
 import asyncio
-import signal
-import socket
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from random import Random
-from typing import Any
 
-from load.chaos.controlled import Controls
 from load.chaos.database import Database
-from load.chaos.report import WRONG, Findings
-from load.http.address import Address, ServerUrl
+from load.chaos.node import Node
+from load.chaos.report import Findings
+from load.http.address import Address
 from load.orders.generated import SentOrders, VariedOrders
-from load.system.server_process import DidNotStart, ServerProcess
-
-HOST = "127.0.0.1"
-LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
-"""Time limits. A server can wait 12 s for a lock when it starts or stops, and 3 s more for a webhook when it stops."""
-START_LIMIT_S = 8.0  # The limit for a start that nothing blocks; most take less than a second.
-START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
-
-
-class RunFailed(Exception):
-    """The run can't go on: a target server can't be started, or the receiver can't listen on its port."""
-
-
-def reserve_port() -> socket.socket:
-    """Bind a free port without listening. Connections are refused, until a server with SO_REUSEADDR listens on it.
-
-    If the port were free, the system could choose it as the local port of a client that connects to it. This client
-    would then be connected to itself.
-    """
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind((HOST, 0))
-    return reserved
 
 
 def orders_for(*, seed: int, name: str) -> VariedOrders:
-    """Return the orders for the server `name`. Equal arguments give equal ids and values."""
+    """Return the orders for the target `name`. Equal arguments give equal ids and values."""
     return VariedOrders(first_id=1 + Random(f"ids {seed} {name}").getrandbits(62), count=1 << 40)
 
 
-class TargetServer:
-    """Runs a server on its own `database`. `command` starts the server; --port and --database are added.
+class Target:
+    """The servers `nodes` on one `database`. `ledger` records the orders that clients have sent to `address`.
 
-    `ledger` records the server's orders. `process` is the last process launched, and `starts` counts the launches.
-    `client_errors` counts the 503s, the refused and the lost connections of clients. A task that stops and restarts the
-    server holds `restart_lock`. `controls` works only if the command runs `load.chaos.controlled`.
+    `client_errors` counts the 503s, the refused and the lost connections of clients.
     """
 
-    def __init__(
-        self,
-        *,
-        findings: Findings,
-        command: Sequence[str],
-        controls: Controls,
-        folder: Path,
-        database: Database,
-        seed: int,
-    ) -> None:
-        folder.mkdir()
+    def __init__(self, *, findings: Findings, nodes: Sequence[Node], database: Database, seed: int) -> None:
         self.name = findings.target
         self.findings = findings
+        self.nodes = nodes
         self.database = database
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
-        self.controls = controls
-        self.starts = 0
         self.client_errors: Counter[str] = Counter()
-        self.restart_lock = asyncio.Lock()
-        self._blocks = 0
-        self._unblocked_s = 0.0
-        self._reserved_port = reserve_port()
-        port = self._reserved_port.getsockname()[1]
-        self.address = Address(ServerUrl.parse(f"http://{HOST}:{port}"), socket.AF_INET, (HOST, port))
-        arguments = [*command, "--port", str(port), "--database", database.address]
-        limits: dict[str, Any] = {"start_s": LAUNCH_LIMIT_S, "stop_s": FAILED_LAUNCH_STOP_S}
-        self._processes = (
-            ServerProcess(arguments, log=folder / f"server-{number}.log", **limits) for number in count()
-        )
-        self.process = next(self._processes)
+
+    @property
+    def address(self) -> Address:
+        return self.nodes[0].address
+
+    @property
+    def starts(self) -> int:
+        """How often servers were started."""
+        return sum(node.starts for node in self.nodes)
 
     @contextmanager
     def start_blocked(self) -> Iterator[None]:
-        """While the block runs, a failed or slow start is not a finding, because an injected fault can be the cause."""
-        self._blocks += 1
-        try:
+        """Block the starts of all nodes: see `Node.start_blocked`."""
+        with ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node.start_blocked())
             yield
-        finally:
-            self._blocks -= 1
-            self._unblocked_s = time.monotonic()
 
-    async def start(self) -> float:
-        """Start the server, and return the seconds until it listens. Raises RunFailed after five failed attempts.
+    async def start(self) -> None:
+        """Start all nodes. Raises RunFailed."""
+        await asyncio.gather(*(node.start() for node in self.nodes))
 
-        An attempt can fail because another program has locked the database.
-        """
-        begun_s = time.monotonic()
-        for _ in range(START_ATTEMPTS):
-            try:
-                await self._launch()
-            except DidNotStart as problem:
-                last_line = [*filter(str.strip, str(problem).splitlines())][-1].strip()
-                self._add_unless_blocked(f"a start failed: {last_line}", since_s=begun_s)
-                await asyncio.sleep(RETRY_START_S)
-            else:
-                took_s = time.monotonic() - begun_s
-                if took_s > START_LIMIT_S:
-                    self._add_unless_blocked(f"a start took {took_s:.1f} s", since_s=begun_s)
-                return took_s
-        raise RunFailed(f"the {self.name} server can't be started")
-
-    async def restart_when_ended(self, *, every_s: float = WATCH_EVERY_S) -> None:
-        """Restart the server whenever it ends by itself, and add a finding each time. Runs until cancelled."""
-        while True:
-            if not self.restart_lock.locked() and not self.process.is_running:
-                async with self.restart_lock:
-                    # The fault that held `restart_lock` before can have started the server.
-                    if not self.process.is_running:
-                        self._add_ended_by_itself(self.process.exit_status)
-                        await self.start()
-            await asyncio.sleep(every_s)
-
-    async def kill(self) -> None:
-        """Send SIGKILL; add a finding if the server had already ended."""
-        status = await asyncio.to_thread(self.process.kill)
-        if status != -signal.SIGKILL:
-            self._add_ended_by_itself(status)
-
-    async def kill_while_starting(self, *, after_s: float) -> None:
-        """Start the server and send SIGKILL `after_s` later; add a finding if the server had already ended."""
-        begun_s = time.monotonic()
-        starting = self._launch()
-        await asyncio.wait([starting], timeout=after_s)
-        # Polled, because another thread launches the process, or fails to.
-        while not (self.process.is_launched or starting.done()):  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        status = await asyncio.to_thread(self.process.kill)
-        if status not in (None, -signal.SIGKILL):
-            text = f"the server ended by itself with status {status} while it started"
-            self._add_unless_blocked(text, since_s=begun_s)
-        await asyncio.wait([starting])
-        # Retrieve the exception, or asyncio logs it. There is none if the server listened before the kill.
-        starting.exception()
-
-    async def terminate(self) -> float:
-        """Send SIGTERM and return the seconds until the server ended; add a finding if its exit status is not 0."""
-        begun_s = time.monotonic()
-        if not self.process.is_running:
-            self._add_ended_by_itself(self.process.exit_status)
-        status = await asyncio.to_thread(self.process.terminate, STOP_LIMIT_S)
-        if status is None:
-            self.findings.add(WRONG, "the server did not end after SIGTERM")
-        elif status:
-            self.findings.add(WRONG, f"exit status {status} after SIGTERM")
-        return time.monotonic() - begun_s
+    async def terminate(self) -> None:
+        """Send SIGTERM to all nodes, and wait for their end."""
+        await asyncio.gather(*(node.terminate() for node in self.nodes))
 
     def close(self) -> None:
-        """Kill the process, free the port and close the database; can be called twice. Blocks for a moment."""
-        self.process.kill()
-        self._reserved_port.close()
+        """Kill the nodes and close the database; can be called twice. Blocks for a moment."""
+        for node in self.nodes:
+            node.close()
         self.database.close()
-
-    def _launch(self) -> asyncio.Future[ServerProcess]:
-        """Launch the next process. The future is done when the server listens. It raises DidNotStart if it does not."""
-        self.process = next(self._processes)
-        self.starts += 1
-        return asyncio.ensure_future(asyncio.to_thread(self.process.__enter__))
-
-    def _add_ended_by_itself(self, status: int | None) -> None:
-        self.findings.add(WRONG, f"the server ended by itself with status {status}")
-
-    def _add_unless_blocked(self, text: str, *, since_s: float) -> None:
-        """Add a finding, unless starts were blocked at any time since `since_s`."""
-        if not self._blocks and self._unblocked_s < since_s:
-            self.findings.add(WRONG, text)

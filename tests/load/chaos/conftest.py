@@ -1,9 +1,9 @@
-"""Defines fixtures: a target server whose process is replaced by the shop (a fake server), and a sender of orders."""
+"""Defines fixtures: a target whose server is replaced by the shop (a fake server), and a sender of orders."""
 
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,26 +11,34 @@ import pytest
 
 from load.chaos.clients import RateLimit, send_single_orders
 from load.chaos.controlled import Controls
+from load.chaos.faults import RECORD
+from load.chaos.node import Node
 from load.chaos.report import Findings
 from load.chaos.sqlite import SqliteDatabase
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.address import Address, ServerUrl
 from tests.load.shop import Shop
 
 Send = Callable[[int], None]
 
 
-@pytest.fixture
-def target(shop: Shop, tmp_path: Path) -> Iterator[TargetServer]:
-    target = TargetServer(
-        findings=Findings(target="record"),
-        command=["no-server"],
-        controls=Controls(tmp_path / "controls"),
-        folder=tmp_path / "record",
-        database=SqliteDatabase(tmp_path / "record" / "orders.db"),
-        seed=1,
+def new_target(name: str, folder: Path, *, command: Sequence[str]) -> Target:
+    """Return a target with one server, which is not started."""
+    findings, database = Findings(target=name), SqliteDatabase(folder / name / "orders.db")
+    node = Node(
+        findings=findings,
+        command=command,
+        controls=Controls(folder / "controls"),
+        folder=folder / name,
+        database=database.address,
     )
-    target.address = Address(ServerUrl.parse(shop.url), socket.AF_INET, ("127.0.0.1", shop.port))
+    return Target(findings=findings, nodes=[node], database=database, seed=1)
+
+
+@pytest.fixture
+def target(shop: Shop, tmp_path: Path) -> Iterator[Target]:
+    target = new_target(RECORD, tmp_path, command=["no-server"])
+    target.nodes[0].address = Address(ServerUrl.parse(shop.url), socket.AF_INET, ("127.0.0.1", shop.port))
     yield target
     target.close()
 
@@ -48,7 +56,7 @@ class EndingRateLimit(RateLimit):
 
 
 @pytest.fixture
-def send(target: TargetServer) -> Send:
+def send(target: Target) -> Send:
     """Return a function that sends a number of new orders with one client, and repeats or reads some of them."""
 
     def run(orders: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from load.chaos import command as command_module
 from load.chaos.command import main
 from load.chaos.faults import POSTGRESQL, SQLITE, TARGETS, FaultKind, plan_faults
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.connections import Timeouts
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
@@ -86,7 +86,7 @@ def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.Capt
 def test_unprocessed_orders_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(target: TargetServer, *, timeouts: Timeouts) -> bool:
+    async def never(target: Target, *, timeouts: Timeouts) -> bool:
         return False
 
     monkeypatch.setattr(command_module, "wait_until_processed", never)  # no real server fails this way
@@ -146,7 +146,7 @@ def any_listening(folder: Path, name: str) -> bool:
 def test_servers_that_do_not_start_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.target.RETRY_START_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # shorter, to be fast
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
     # Both servers are started at once, and the first one that fails ends the run.

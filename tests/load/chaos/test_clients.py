@@ -9,7 +9,7 @@ from tornado.testing import bind_unused_port
 
 from load.chaos.clients import CATCH_UP_S, RateLimit, Reply, RetryingClient
 from load.chaos.report import WRONG
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.http.address import Address, ServerUrl
 from tests.load.chaos.conftest import Send
 from tests.load.shop import Shop
@@ -36,13 +36,13 @@ class ScriptedServer(TCPServer):
         stream.close()
 
 
-def ask(target: TargetServer, *answers: bytes) -> Reply:
+def ask(target: Target, *answers: bytes) -> Reply:
     async def run() -> Reply:
         listener, port = bind_unused_port()
         server = ScriptedServer(*answers)
         server.add_socket(listener)
         url = f"http://127.0.0.1:{port}"
-        target.address = Address(ServerUrl.parse(url), listener.family, ("127.0.0.1", port))
+        target.nodes[0].address = Address(ServerUrl.parse(url), listener.family, ("127.0.0.1", port))
         client = RetryingClient(target)
         try:
             return await client.send(target.address.post("/order", b""))
@@ -53,22 +53,20 @@ def ask(target: TargetServer, *answers: bytes) -> Reply:
     return asyncio.run(run())
 
 
-def test_a_503_and_a_broken_connection_are_retried(target: TargetServer) -> None:
+def test_a_503_and_a_broken_connection_are_retried(target: Target) -> None:
     reply = ask(target, b"", BUSY, DONE)
     assert (reply.answer.status, reply.unanswered, reply.unavailable) == (202, 1, 1)
     assert target.client_errors == {"dropped": 1, "503s": 1, "disk full": 0}
     assert target.findings.problems[WRONG] == []
 
 
-def test_a_503_without_retry_after_is_wrong_and_a_full_disk_is_counted(target: TargetServer) -> None:
+def test_a_503_without_retry_after_is_wrong_and_a_full_disk_is_counted(target: Target) -> None:
     ask(target, FULL, DONE)
     assert target.client_errors == {"503s": 1, "disk full": 1}
     assert target.findings.problems[WRONG] == [("a 503 without Retry-After", 0)]
 
 
-def test_a_server_that_takes_a_different_order_with_a_known_id_is_found(
-    target: TargetServer, send: Send, shop: Shop
-) -> None:
+def test_a_server_that_takes_a_different_order_with_a_known_id_is_found(target: Target, send: Send, shop: Shop) -> None:
     send(100)
     assert target.ledger.acknowledged == 100
     assert {what for what, _ in target.findings.problems[WRONG]} == {
@@ -77,7 +75,7 @@ def test_a_server_that_takes_a_different_order_with_a_known_id_is_found(
     assert len(set(shop.ids)) == 100 < len(shop.ids)
 
 
-def test_a_refused_order_is_wrong_and_not_acknowledged(target: TargetServer, send: Send, shop: Shop) -> None:
+def test_a_refused_order_is_wrong_and_not_acknowledged(target: Target, send: Send, shop: Shop) -> None:
     order_id = target.ledger.orders.order_id(0)
     shop.refusals[order_id] = 500
     send(1)

@@ -7,7 +7,7 @@ import pytest
 from load.chaos import inspection
 from load.chaos.inspection import add_read_back, wait_until_processed
 from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
-from load.chaos.target import TargetServer
+from load.chaos.target import Target
 from load.results.result import ReadBackResult
 from tests.load.chaos.conftest import Send
 from tests.load.conftest import TIMEOUTS
@@ -16,17 +16,17 @@ from tests.load.shop import Fault, Shop
 ORDERS = 20
 
 
-async def _keep_running(target: TargetServer) -> float:
+async def _keep_running(target: Target) -> float:
     return 0.0
 
 
 @pytest.fixture(autouse=True)
 def _without_terminate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `terminate` do nothing, because the target is the shop, and its fixture stops it."""
-    monkeypatch.setattr(TargetServer, "terminate", _keep_running)  # no real server ignores the end of a run
+    monkeypatch.setattr(Target, "terminate", _keep_running)  # no real server ignores the end of a run
 
 
-def inspect(target: TargetServer, send: Send, delivered: dict[int, int] | None = None) -> tuple[bool, Findings]:
+def inspect(target: Target, send: Send, delivered: dict[int, int] | None = None) -> tuple[bool, Findings]:
     """Send some orders, and return whether they were processed and what was found."""
 
     async def run() -> bool:
@@ -39,7 +39,7 @@ def inspect(target: TargetServer, send: Send, delivered: dict[int, int] | None =
     return asyncio.run(run()), target.findings
 
 
-def test_every_acknowledged_order_is_read(target: TargetServer, send: Send) -> None:
+def test_every_acknowledged_order_is_read(target: Target, send: Send) -> None:
     is_processed, found = inspect(target, send)
     assert (is_processed, found.acknowledged, found.is_inspected) == (True, ORDERS, True)
     # The shop has no database.
@@ -47,20 +47,20 @@ def test_every_acknowledged_order_is_read(target: TargetServer, send: Send) -> N
     assert {row: problems for row, problems in found.problems.items() if problems} == {WRONG: [missing_database]}
 
 
-def test_a_lost_order_is_missing(target: TargetServer, send: Send, shop: Shop) -> None:
+def test_a_lost_order_is_missing(target: Target, send: Send, shop: Shop) -> None:
     order_id = target.ledger.orders.order_id(3)
     shop.faults[order_id] = Fault.LOSE
     assert inspect(target, send)[1].problems[MISSING] == [("", order_id)]
 
 
-def test_a_changed_order_is_differing(target: TargetServer, send: Send, shop: Shop) -> None:
+def test_a_changed_order_is_differing(target: Target, send: Send, shop: Shop) -> None:
     order_id = target.ledger.orders.order_id(3)
     shop.altered[order_id] = {"user_id": b"0"}
     [(difference, differing)] = inspect(target, send)[1].problems[DIFFERING]
     assert (differing, difference[:12]) == (order_id, "user_id is 0")
 
 
-def test_an_unprocessed_order_is_stuck(target: TargetServer, send: Send, shop: Shop) -> None:
+def test_an_unprocessed_order_is_stuck(target: Target, send: Send, shop: Shop) -> None:
     order_id = target.ledger.orders.order_id(3)
     shop.statuses[order_id] = "Processing"
     shop.waiting = [1]
@@ -69,7 +69,7 @@ def test_an_unprocessed_order_is_stuck(target: TargetServer, send: Send, shop: S
     assert found.problems[STUCK] == [("Processing", order_id)]
 
 
-def test_a_webhook_for_an_order_that_was_never_sent_is_wrong(target: TargetServer, send: Send) -> None:
+def test_a_webhook_for_an_order_that_was_never_sent_is_wrong(target: Target, send: Send) -> None:
     never_sent = target.ledger.orders.order_id(ORDERS)
     assert ("a webhook for an order that was never sent", never_sent) in inspect(target, send, {never_sent: 1})[
         1

@@ -11,20 +11,19 @@ import pytest
 from load.chaos.clients import LINES_PER_REQUEST
 from load.chaos.faults import Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.injection import Effect, FaultInjector
+from load.chaos.node import reserve_port
 from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Findings
 from load.chaos.second_server import SecondServers
 from load.chaos.sqlite_faults import SqliteFaults
-from load.chaos.target import TargetServer, reserve_port
+from load.chaos.target import Target
 from models.sqlite.files.opening import open_database
 from tests.load.chaos.webhooks import ORDERS, new_checker
 from tests.load.shop import Shop
 from tests.process import DEADLINE_S, wait_until
 
 
-def inject(
-    target: TargetServer, kind: FaultKind, *, detail: str = "", count: int = 1, length_s: float = 0.01
-) -> Effect:
+def inject(target: Target, kind: FaultKind, *, detail: str = "", count: int = 1, length_s: float = 0.01) -> Effect:
     fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, detail=detail, count=count)
 
     async def run() -> Effect:
@@ -38,7 +37,7 @@ def inject(
     return asyncio.run(run())
 
 
-def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
+def new_injector(target: Target, receiver: Receiver) -> FaultInjector:
     second_servers = SecondServers(
         command=["-c", ""], folder=Path(target.database.address).parents[1], orders=ORDERS, rng=Random(1)
     )
@@ -57,7 +56,7 @@ def new_injector(target: TargetServer, receiver: Receiver) -> FaultInjector:
     ],
 )
 def test_without_a_server_and_a_database_there_is_no_effect(
-    kind: FaultKind, detail: str, target: TargetServer, tmp_path: Path
+    kind: FaultKind, detail: str, target: Target, tmp_path: Path
 ) -> None:
     effect = inject(target, kind, detail=detail)
     assert (effect.made, effect.is_possible) == (False, True)
@@ -65,7 +64,7 @@ def test_without_a_server_and_a_database_there_is_no_effect(
     assert target.findings.problems[WRONG] == []
 
 
-def test_problems_of_a_second_server_are_findings(target: TargetServer, tmp_path: Path) -> None:
+def test_problems_of_a_second_server_are_findings(target: Target, tmp_path: Path) -> None:
     open_database(Path(target.database.address))
     assert inject(target, FaultKind.DAMAGE).made
     [(problem, _), *_] = target.findings.problems[WRONG]
@@ -73,7 +72,7 @@ def test_problems_of_a_second_server_are_findings(target: TargetServer, tmp_path
 
 
 def test_a_fault_that_this_machine_can_not_make_is_not_possible(
-    target: TargetServer, monkeypatch: pytest.MonkeyPatch
+    target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("load.chaos.disk.SYSTEM_FOLDERS", "/nowhere")  # a machine without mkfs
@@ -82,14 +81,14 @@ def test_a_fault_that_this_machine_can_not_make_is_not_possible(
 
 @pytest.mark.parametrize("fault", list(ReceiverFault))
 def test_a_receiver_fault_without_requests_has_no_effect(
-    fault: ReceiverFault, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+    fault: ReceiverFault, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # shorter, to be fast
     assert not inject(target, FaultKind.RECEIVER, detail=fault.value).made
 
 
 def test_only_whole_orders_of_disconnected_clients_count_as_sent(
-    target: TargetServer, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    target: Target, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("load.chaos.clients.CONNECT_LIMIT_S", DEADLINE_S)  # longer, for a busy machine
     clients = 20
@@ -104,10 +103,10 @@ def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     assert {ledger.index_of(order_id) for order_id in shop.ids} <= sent
 
 
-def test_clients_that_can_not_connect_have_no_effect(target: TargetServer) -> None:
+def test_clients_that_can_not_connect_have_no_effect(target: Target) -> None:
     reserved = reserve_port()
     try:
-        target.address = replace(target.address, sockaddr=reserved.getsockname())
+        target.nodes[0].address = replace(target.address, sockaddr=reserved.getsockname())
         effect = inject(target, FaultKind.VANISH, count=4)
         assert effect == Effect(False, "0 of 4 clients disconnected in the middle of a request")
     finally:

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from load.chaos.controlled import Controls
 from load.chaos.faults import WEBHOOK, Fault, FaultKind, ReceiverFault
 from load.chaos.injection import WEBHOOKS_AT_ONCE, Effect
 from load.chaos.receiver import Receiver
-from load.chaos.report import WRONG, Findings
-from load.chaos.sqlite import SqliteDatabase
-from load.chaos.target import TargetServer
+from load.chaos.report import WRONG
+from load.chaos.target import Target
 from tests.handlers.running_api import turn_of_the_loop
+from tests.load.chaos.conftest import new_target
 from tests.load.chaos.test_injection import new_injector
 from tests.load.chaos.test_receiver import receiving
 
@@ -35,29 +34,22 @@ server.serve_forever()
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[TargetServer]:
-    """A target server that delivers webhooks. It is not started. Its program is `server.py`."""
-    controls = Controls(tmp_path / "controls")
-    target = TargetServer(
-        findings=Findings(target=WEBHOOK),
-        command=["-m", "load.chaos.controlled", str(controls.path), str(tmp_path / "server.py")],
-        controls=controls,
-        folder=tmp_path / WEBHOOK,
-        database=SqliteDatabase(tmp_path / WEBHOOK / "orders.db"),
-        seed=1,
-    )
+def target(tmp_path: Path) -> Iterator[Target]:
+    """A target that delivers webhooks. It is not started. Its program is `server.py`."""
+    controlled = ["-m", "load.chaos.controlled", str(tmp_path / "controls"), str(tmp_path / "server.py")]
+    target = new_target(WEBHOOK, tmp_path, command=controlled)
     yield target
     target.close()
 
 
 def inject(
-    target: TargetServer, receiver: Receiver, kind: FaultKind, *, detail: str = "", length_s: float = 0.1
+    target: Target, receiver: Receiver, kind: FaultKind, *, detail: str = "", length_s: float = 0.1
 ) -> Coroutine[Any, Any, Effect]:
     fault = Fault(kind=kind, target=target.name, pause_s=0, length_s=length_s, count=HOURS, detail=detail)
     return new_injector(target, receiver).inject(target, fault)
 
 
-async def step_clock(target: TargetServer, *, is_retried: bool) -> tuple[Effect, int]:
+async def step_clock(target: Target, *, is_retried: bool) -> tuple[Effect, int]:
     """Set the clock after the webhook of an order has failed. Return the effect and the order's id.
 
     If `is_retried`, the webhook is sent again.
@@ -73,15 +65,15 @@ async def step_clock(target: TargetServer, *, is_retried: bool) -> tuple[Effect,
 
 
 @pytest.mark.gen_test
-async def test_a_webhook_that_is_retried_after_a_step_of_the_clock_is_right(target: TargetServer) -> None:
+async def test_a_webhook_that_is_retried_after_a_step_of_the_clock_is_right(target: Target) -> None:
     effect, _ = await step_clock(target, is_retried=True)
     assert effect == Effect(True, "+3 h, 1 webhooks waited for a retry")
-    assert (target.controls.ahead_s, target.findings.problems[WRONG]) == (HOURS * 3600, [])
+    assert (target.nodes[0].controls.ahead_s, target.findings.problems[WRONG]) == (HOURS * 3600, [])
 
 
 @pytest.mark.gen_test
 async def test_a_webhook_that_is_not_retried_after_a_step_of_the_clock_is_wrong(
-    target: TargetServer, monkeypatch: pytest.MonkeyPatch
+    target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("load.chaos.injection.RETRY_LIMIT_S", 0.0)  # shorter, to be fast
     effect, order_id = await step_clock(target, is_retried=False)
@@ -92,14 +84,14 @@ async def test_a_webhook_that_is_not_retried_after_a_step_of_the_clock_is_wrong(
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("newest", "text"), [(0, "no new order was delivered"), (1 << 63, "no webhook failed")])
 async def test_without_a_failed_webhook_the_clock_is_not_set(
-    newest: int, text: str, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+    newest: int, text: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("load.chaos.injection.DELIVERY_LIMIT_S", 0.0)  # shorter, to be fast
     monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # shorter, to be fast
     async with receiving() as (receiver, sender, _):
         receiver.newest = newest
         assert await inject(target, receiver, FaultKind.CLOCK) == Effect(False, text)
-        assert target.controls.ahead_s == 0
+        assert target.nodes[0].controls.ahead_s == 0
         assert await sender.deliver(1) == 200
 
 
@@ -107,7 +99,7 @@ async def test_without_a_failed_webhook_the_clock_is_not_set(
 @pytest.mark.parametrize("fault", [ReceiverFault.BUSY, ReceiverFault.LIMIT])
 @pytest.mark.parametrize(("requests", "is_wrong"), [(2 * WEBHOOKS_AT_ONCE, False), (1000 * WEBHOOKS_AT_ONCE, True)])
 async def test_too_many_webhooks_after_retry_after_are_wrong(
-    fault: ReceiverFault, requests: int, is_wrong: bool, target: TargetServer
+    fault: ReceiverFault, requests: int, is_wrong: bool, target: Target
 ) -> None:
     async with receiving() as (receiver, _, _):
         injecting = asyncio.create_task(inject(target, receiver, FaultKind.RECEIVER, detail=fault.value))
@@ -121,7 +113,7 @@ async def test_too_many_webhooks_after_retry_after_are_wrong(
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_server_that_waits_for_standard_error_is_wrong(
-    target: TargetServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("load.chaos.injection.ANSWER_LIMIT_S", 1.0)  # shorter, to be fast
     (tmp_path / "server.py").write_text(BLOCKING_SERVER)

@@ -10,9 +10,9 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from load.chaos.faults import ReceiverFault
+from load.chaos.node import RunFailed
 from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Findings
-from load.chaos.target import RunFailed
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.webhooks import new_checker, webhook
 
