@@ -181,6 +181,10 @@ class Benchmark(Command):
             plans, self._left_out = choose_plans(
                 flags.only, has_stored=bool(flags.stored), has_database=bool(flags.database)
             )
+        if any(plan.needs_database for plan in plans):
+            # Fails here, and not after minutes of other trials, if the database does not allow it.
+            with new_schema(flags.database):
+                pass
         allow_connections(AT_ONCE)
         programs = {WRK: wrk_version()} if which(WRK) else {}
         self._machine = describe_machine(flags.folder) | programs

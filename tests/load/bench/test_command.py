@@ -117,11 +117,15 @@ def test_with_a_database_only_the_trials_that_compare_it_run() -> None:
     assert ([plan for plan in plans if not plan.needs_database], lines) == ([PLANS["memory"]], [])
 
 
-def test_a_database_that_can_not_be_reached_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_that_can_not_be_reached_is_reported_in_one_line_before_any_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"postgresql://orders@/orders?host={tmp_path}"
     assert main(["--database", url, "--folder", str(tmp_path)]) == 1
-    [line] = capsys.readouterr().err.splitlines()
+    out, err = capsys.readouterr()
+    [line] = err.splitlines()
     assert line.startswith(f"python -m load.bench: {url}: ")
+    assert out == ""
 
 
 @pytest.mark.postgresql
