@@ -145,6 +145,18 @@ CREATE UNLOGGED TABLE feed_start (
 # A resume also ends pauses of deliveries, of which each server has its own.
 _COUNT_RESUMES = "ALTER TABLE meta ADD COLUMN resumes bigint NOT NULL DEFAULT 0"
 
+FEED_VERSION = 2
+"""The lowest schema version whose servers record their changes in the feed."""
+# A server of an older version can go on, but once it has lost its lease, it does not come back. So when all such
+# servers have gone, the feed has all changes, for ever. 55000 is object_not_in_prerequisite_state.
+_REFUSE_SERVERS_WITHOUT_FEED = f"""
+CREATE FUNCTION refuse_server_without_feed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'a newer version of this program has changed the database: update this server'
+        USING ERRCODE = '55000';
+END $$;
+CREATE TRIGGER refuse_server_without_feed BEFORE INSERT ON nodes
+    FOR EACH ROW WHEN (NEW.schema < {FEED_VERSION}) EXECUTE FUNCTION refuse_server_without_feed()"""
+
 
 class Step(NamedTuple):
     """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
@@ -153,7 +165,12 @@ class Step(NamedTuple):
     oldest: int
 
 
-STEPS = (Step(_CREATE, oldest=1), Step(_ADD_FEED, oldest=1), Step(_COUNT_RESUMES, oldest=1))
+STEPS = (
+    Step(_CREATE, oldest=1),
+    Step(_ADD_FEED, oldest=1),
+    Step(_COUNT_RESUMES, oldest=1),
+    Step(_REFUSE_SERVERS_WITHOUT_FEED, oldest=1),
+)
 """Step n changes the schema from version n to version n + 1."""
 SCHEMA_VERSION = len(STEPS)
 STEP_S = 3_600.0

@@ -57,6 +57,9 @@ FROM feed_start AS start LEFT JOIN LATERAL (
     WHERE before < {MAX_CHANGES}) AS next ON true
 WHERE until >= {_TOO_LATE} ORDER BY next.id"""
 
+# Servers that do not record their changes, even if their leases have expired. There can't be new ones.
+SERVERS_WITHOUT_FEED = "SELECT name FROM nodes WHERE schema < %(version)s ORDER BY node"
+
 ENDED = """
 SELECT coalesce(json_agg(order_id), '[]')::text FROM orders
     CROSS JOIN LATERAL (SELECT 1 FROM ends WHERE ends.sequence = orders.sequence OFFSET 0) AS ended

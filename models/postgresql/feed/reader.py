@@ -4,12 +4,14 @@ import secrets
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
+from models.errors import StorageUnavailableError
 from models.feed import FeedRead, FeedRow
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.feed import feed_statements
 from models.postgresql.feed.feed_statements import MAX_CHANGES, MAX_ROWS
 from models.postgresql.feed.length import FeedLength
+from models.postgresql.schema import FEED_VERSION
 from models.postgresql.transaction import array, one_row
 from models.wire import decode_changes, decode_numbers
 
@@ -75,9 +77,16 @@ class PostgresqlFeed:
         return _Page(epoch, start, [FeedRow(row[3], decode_changes(row[4])) for row in found if row[3] is not None])
 
     def _has_started(self, page: "_Page") -> bool:
-        """Whether all transactions that run record their changes, because they know that this epoch has begun."""
+        """Whether all transactions that run record their changes, because they know that this epoch has begun.
+
+        Raises StorageUnavailableError while there are servers that never record their changes.
+        """
         if page.epoch == self._place.epoch:
             return True
+        if older := self._execute(feed_statements.SERVERS_WITHOUT_FEED, version=FEED_VERSION):
+            raise StorageUnavailableError(
+                f"servers of an older version must be stopped first: {', '.join(name for [name] in older)}"
+            )
         if self._start is None or self._start.epoch != page.epoch:
             # A transaction locks `nodes` before it finds out whether it must record its changes.
             self._start = _Start(page.epoch, self._writers("nodes"))

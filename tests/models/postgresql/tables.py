@@ -48,7 +48,7 @@ _FILL = (
         (mod(each, 4) >= 2)::integer, CASE mod(each, 4) WHEN 2 THEN 'down' END
     FROM generate_series(1, %s::bigint) AS each WHERE NOT {_IS_ENDED}""",
     FILL_BLOCKS,
-    "INSERT INTO nodes (node, beat, started, name, schema) VALUES (-1, now() - interval '1 day', now(), '', 1)",
+    "INSERT INTO nodes (node, beat, started, name, schema) VALUES (-1, now() - interval '1 day', now(), '', 2)",
     """INSERT INTO totals (node, pending, processing, completed, failed, cancelled, processing_us)
     SELECT -1, count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
         count(work.node), count(*) FILTER (WHERE status = 'c'), count(*) FILTER (WHERE status = 'f'),

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from models.clock import Clock
@@ -22,6 +23,7 @@ from tests.postgresql.databases import connect, execute, temporary_database
 
 pytestmark = pytest.mark.postgresql
 
+ADD_OLDER_SERVER = "INSERT INTO nodes VALUES (nextval('node_ids'), now(), now(), 'old:1', 1)"
 VERSION = "SELECT schema FROM meta"
 NEW = "CREATE TABLE new (number integer); INSERT INTO new VALUES (1)"
 COMPATIBLE = (*STEPS, Step(NEW, oldest=1))
@@ -47,13 +49,13 @@ def change_schema(url: str, steps: tuple[Step, ...]) -> None:
 
 
 @contextmanager
-def server(url: str) -> Iterator[ShorthandStore]:
+def server(url: str, order_id: int = 1) -> Iterator[ShorthandStore]:
     """The store of a server of this version that has stored and claimed an order."""
     store = ShorthandStore(PostgresqlStore(RetryingPostgresqlDatabase(PostgresqlUrl(url), deadline_s=0), clock=Clock()))
     store.connect()
     try:
         store.recover()
-        assert store.insert_and_claim(new_order(1)).order_id == 1
+        assert store.insert_and_claim(new_order(order_id)).order_id == order_id
         yield store
     finally:
         store.disconnect()
@@ -73,17 +75,55 @@ def test_servers_go_on_during_a_step_that_they_can_take(url: str) -> None:
         store.tend()
 
 
-def test_servers_of_the_first_version_go_on_while_a_newer_one_adds_the_feed() -> None:
+@pytest.fixture
+def url_with_older_server() -> Iterator[str]:
+    """The URL of a database that a server of the first version uses, which does not know of the feed.
+
+    A newer program has then changed the schema.
+    """
     with temporary_database() as url:
         change_schema(url, STEPS[:1])
         with connect(url) as connection:
-            execute(connection, "INSERT INTO nodes VALUES (nextval('node_ids'), now(), now(), 'old', 1)")
+            execute(connection, ADD_OLDER_SERVER)
         change_schema(url, STEPS)
-        with server(url) as store:
-            next_part(store)
-            store.insert(new_order(2))
-            assert read_statuses(store, 1) == [(2, Status.PENDING)]
-        assert value(url, "SELECT name FROM nodes WHERE schema = 1") == "old"
+        yield url
+
+
+def test_servers_of_the_first_version_go_on_until_they_lose_their_leases(url_with_older_server: str) -> None:
+    with connect(url_with_older_server) as connection:
+        execute(connection, "UPDATE nodes SET beat = clock_timestamp()")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="update this server"):
+            execute(connection, ADD_OLDER_SERVER)
+
+
+def test_a_feed_does_not_begin_while_a_server_does_not_record_its_changes(url_with_older_server: str) -> None:
+    with server(url_with_older_server) as store, connect(url_with_older_server) as connection:
+        assert store.feed
+        # Even a server whose lease has expired can renew it, until another one has taken over.
+        for beat in ("now()", "now() - interval '1 hour'"):
+            execute(connection, f"UPDATE nodes SET beat = {beat} WHERE schema = 1")
+            for _ in range(2):
+                with pytest.raises(StorageUnavailableError, match="older version must be stopped first: old:1"):
+                    store.feed.read()
+            assert store.insert(new_order(2))
+        execute(connection, "DELETE FROM nodes WHERE schema = 1")
+        next_part(store)
+        store.insert(new_order(3))
+        assert read_statuses(store, 1) == [(3, Status.PENDING)]
+
+
+def test_a_server_of_the_previous_version_and_one_of_this_version_read_the_same_feed() -> None:
+    with temporary_database() as url:
+        change_schema(url, STEPS[:-1])
+        with server(url) as previous:
+            epoch = next_part(previous).epoch
+            change_schema(url, STEPS)
+            with server(url, order_id=2) as current:
+                assert {next_part(each).epoch for each in (previous, current)} == {epoch}
+                previous.insert(new_order(3))
+                current.insert(new_order(4))
+                for each in (previous, current):
+                    assert read_statuses(each, 2) == [(3, Status.PENDING), (4, Status.PENDING)]
 
 
 def test_a_step_is_refused_while_a_server_lives_that_can_not_take_it(url: str) -> None:
