@@ -12,7 +12,7 @@ from tests.live_orders import assert_all_completed
 from tests.process import DEADLINE_S, PostingClients, ServerProcess, is_on_postgresql, order, run_server
 from tests.storage_faults import locked_database
 
-ROUNDS = 20
+ROUNDS = 10
 
 
 @pytest.mark.slow
