@@ -108,7 +108,7 @@ class ChaosRun:
                         command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
                         controls=controls[name],
                         folder=self.folder / name,
-                        database=databases[name].address,
+                        database=databases[name].addresses[0],
                     )
                 ],
                 database=databases[name],

@@ -11,7 +11,7 @@ LOCK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 10.0, 0.5
 
 
 class Database(ABC):
-    """A database of one kind. `address` is the value of the server's flag --database.
+    """A database of one kind. `addresses` has the value of the flag --database for each server.
 
     `begin_lock` begins a transaction that makes all writers wait, `begin_snapshot` one for a reader. `orders` reads the
     id, status, processing time (µs) and number of claims of each order, `totals` the row with the totals. `error` is
@@ -24,8 +24,8 @@ class Database(ABC):
     totals: ClassVar[str]
     error: ClassVar[type[Exception]]
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self.addresses = addresses
 
     @abstractmethod
     async def open(self) -> None:

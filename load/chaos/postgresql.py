@@ -1,13 +1,12 @@
-"""Runs the PostgreSQL server of a target, and a proxy between the two. Methods block; coroutines don't."""
+"""Runs the PostgreSQL server of a target, and proxies between the two. Methods block; coroutines don't."""
 
 import asyncio
 import os
 import shutil
 import signal
 import time
-from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -17,12 +16,13 @@ import psycopg
 
 from load.chaos.database import Database
 from load.chaos.disk import NotPossible, create_image, run_program
+from load.chaos.proxy import Proxy
 from load.chaos.report import TOTALS, WRONG
 from load.cli.command import print_line
 from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer, give_away
 
 IMAGE_BYTES = 8 << 30  # Sparse: it needs only the space of the orders.
-BLOCK_BYTES, READ_BYTES = 4096, 1 << 16
+BLOCK_BYTES = 4096
 STATUS = """CASE WHEN work.node IS NOT NULL THEN 'Processing' WHEN work.sequence IS NOT NULL THEN 'Pending'
     WHEN status = 'c' THEN 'Completed' WHEN status = 'f' THEN 'Failed' WHEN status = 'x' THEN 'Cancelled'
     ELSE 'nowhere' END"""
@@ -45,79 +45,10 @@ JOIN pg_am ON pg_am.oid = relam WHERE amname = 'btree' AND relnamespace = 'publi
 OF_THE_SERVER = "FROM pg_stat_activity WHERE application_name = 'orders'"
 
 
-class Proxy:
-    """Forwards connections to the Unix socket `target`. Runs on the event loop.
-
-    After `cut`, the next answer of PostgreSQL is lost, so the server does not know what PostgreSQL has done.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._connections: set[asyncio.Task[None]] = set()
-        self._cuts = 0
-        self._is_flowing = asyncio.Event()
-        self._is_flowing.set()
-
-    async def listen(self, socket: Path) -> asyncio.Server:
-        return await asyncio.start_unix_server(self._accept, str(socket))
-
-    def cut(self) -> int:
-        """Instead of forwarding the next answer, close its connection. Return 1."""
-        self._cuts += 1
-        return 1
-
-    def forget_cuts(self) -> int:
-        """Forward all answers from now on. Return how many cuts had not been made."""
-        left, self._cuts = self._cuts, 0
-        return left
-
-    async def stall(self, length_s: float) -> int:
-        """Forward nothing for `length_s`. Return the number of connections that stalled."""
-        self._is_flowing.clear()
-        try:
-            await asyncio.sleep(length_s)
-            return len(self._connections)
-        finally:
-            self._is_flowing.set()
-
-    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-
-    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        streams = [writer]
-        try:
-            answers, to_server = await asyncio.open_unix_connection(str(self._target))
-            streams.append(to_server)
-            pumps = [
-                asyncio.create_task(self._forward(reader, to_server, is_answer=False)),
-                asyncio.create_task(self._forward(answers, writer, is_answer=True)),
-            ]
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for pump in pumps:
-                pump.cancel()
-        except OSError:
-            # PostgreSQL does not run.
-            pass
-        finally:
-            for stream in streams:
-                stream.close()
-
-    async def _forward(self, reader: StreamReader, writer: StreamWriter, *, is_answer: bool) -> None:
-        with suppress(OSError):
-            while data := await reader.read(READ_BYTES):
-                await self._is_flowing.wait()
-                if is_answer and self._cuts:
-                    self._cuts -= 1
-                    return
-                writer.write(data)
-                await writer.drain()
-
-
 class PostgresqlDatabase(Database):
     """A database on a PostgreSQL server of its own. `restart_lock` is held by a task that stops and restarts it.
 
+    The target has `nodes` servers, and each reaches PostgreSQL through one of `proxies`.
     If possible, the server's files are on a file system of their own, which `full_disk` can fill.
     """
 
@@ -129,10 +60,11 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
     totals = f"SELECT {', '.join(f'sum({name})::bigint AS {name}' for name in TOTALS_COLUMNS)} FROM totals"  # noqa: S608
     error = psycopg.Error
 
-    def __init__(self, folder: Path, *, programs: Path) -> None:
+    def __init__(self, folder: Path, *, programs: Path, nodes: int = 1) -> None:
         # Not in `folder`: the path of a Unix socket must be short.
         self._sockets = Path(mkdtemp(prefix="load-chaos-"))
-        super().__init__(f"postgresql://orders@/postgres?host={self._sockets}")
+        self._proxied = [self._sockets / str(node) for node in range(nodes)]
+        super().__init__([f"postgresql://orders@/postgres?host={folder}" for folder in self._proxied])
         self.restart_lock = asyncio.Lock()
         self._folder = folder
         self._mounted = folder / "mounted"
@@ -141,13 +73,15 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
         own.mkdir(mode=0o700)
         log = folder / "postgresql.log"
         self.server = PostgresqlServer(own, programs=programs, data=self._mounted / "data", log=log)
-        self.proxy = Proxy(self.server.socket)
-        self._listening: asyncio.Server | None = None
+        self.proxies = [Proxy(self.server.socket) for _ in range(nodes)]
+        self._listening: list[asyncio.Server] = []
 
     async def open(self) -> None:
         await asyncio.to_thread(self._create)
         await asyncio.to_thread(self.server.start)
-        self._listening = await self.proxy.listen(self._sockets / self.server.socket.name)
+        for proxy, folder in zip(self.proxies, self._proxied, strict=True):
+            folder.mkdir(mode=0o700)
+            self._listening.append(await proxy.listen(folder / self.server.socket.name))
 
     def _create(self) -> None:
         self._mounted.mkdir()
@@ -165,9 +99,8 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
         self.server.create()
 
     def close(self) -> None:
-        if self._listening:
-            self._listening.close()
-            self._listening = None
+        while self._listening:
+            self._listening.pop().close()
         self.server.stop(signal.SIGQUIT)
         try:
             if self._mounted.is_mount():

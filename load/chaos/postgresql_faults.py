@@ -86,6 +86,7 @@ class PostgresqlFaults:
 
     async def _cut(self, target: Target, fault: Fault) -> Effect:
         database, cut = self.databases[target.name], 0
+        proxy = database.proxies[fault.node]
         with target.start_blocked():
             for _ in range(fault.count):
                 if Cut(fault.detail) is Cut.TERMINATE:
@@ -93,13 +94,13 @@ class PostgresqlFaults:
                     with suppress(database.error):
                         cut += await asyncio.to_thread(database.terminate_backends)
                 else:
-                    cut += database.proxy.cut()
+                    cut += proxy.cut()
                 await asyncio.sleep(fault.length_s / fault.count)
-            cut -= database.proxy.forget_cuts()
+            cut -= proxy.forget_cuts()
         return Effect(cut > 0, f"{fault.detail}: {cut} connections in {fault.length_s:.1f} s")
 
     async def _stall(self, target: Target, fault: Fault) -> Effect:
         database = self.databases[target.name]
         with target.start_blocked():
-            stalled = await database.proxy.stall(fault.length_s)
+            stalled = sum(await asyncio.gather(*(proxy.stall(fault.length_s) for proxy in database.proxies)))
         return Effect(stalled > 0, f"{stalled} connections for {fault.length_s:.1f} s")

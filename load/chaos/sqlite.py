@@ -33,7 +33,7 @@ class SqliteDatabase(Database):
     error = sqlite3.Error
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__([str(path)])
         self.path = path
 
     async def open(self) -> None:

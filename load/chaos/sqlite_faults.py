@@ -66,11 +66,11 @@ class SqliteFaults:
             if not process.url.port or not process.is_running:
                 return Effect(False, "no process was running")
             return await _check(
-                target, partial(check, Path(target.database.address), owner=process.pid), f"refused {start.value}"
+                target, partial(check, Path(target.database.addresses[0]), owner=process.pid), f"refused {start.value}"
             )
 
     async def _break_second(self, target: Target, fault: Fault) -> Effect:
-        second, path = self.second_servers, Path(target.database.address)
+        second, path = self.second_servers, Path(target.database.addresses[0])
         checks: dict[FaultKind, tuple[Check, str]] = {
             FaultKind.DAMAGE: (partial(second.on_damaged_index, path), "an index of a copy"),
             FaultKind.WAL: (partial(second.on_truncated_wal, path), "the WAL of a copy truncated"),

@@ -30,7 +30,7 @@ def new_target(name: str, folder: Path, *, command: Sequence[str]) -> Target:
         command=command,
         controls=Controls(folder / "controls"),
         folder=folder / name,
-        database=database.address,
+        database=database.addresses[0],
     )
     return Target(findings=findings, nodes=[node], database=database, seed=1)
 

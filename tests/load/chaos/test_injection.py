@@ -39,7 +39,7 @@ def inject(target: Target, kind: FaultKind, *, detail: str = "", count: int = 1,
 
 def new_injector(target: Target, receiver: Receiver) -> FaultInjector:
     second_servers = SecondServers(
-        command=["-c", ""], folder=Path(target.database.address).parents[1], orders=ORDERS, rng=Random(1)
+        command=["-c", ""], folder=Path(target.database.addresses[0]).parents[1], orders=ORDERS, rng=Random(1)
     )
     faults = SqliteFaults(second_servers).methods
     return FaultInjector(receiver=receiver, storage_faults=faults, rng=Random(1), ended=threading.Event())
@@ -65,7 +65,7 @@ def test_without_a_server_and_a_database_there_is_no_effect(
 
 
 def test_problems_of_a_second_server_are_findings(target: Target, tmp_path: Path) -> None:
-    open_database(Path(target.database.address))
+    open_database(Path(target.database.addresses[0]))
     assert inject(target, FaultKind.DAMAGE).made
     [(problem, _), *_] = target.findings.problems[WRONG]
     assert problem.startswith("a second server did not start: ")

@@ -197,18 +197,19 @@ def test_the_proxy_loses_an_answer_after_postgresql_has_acted(open_folder: Path)
 
     async def run() -> None:
         await database.open()
+        [proxy] = database.proxies
         async with await connect(database.server.url) as observer:
             await observer.execute("CREATE TABLE totals (node bigint)")
-            async with await connect(database.address) as proxied:
-                assert (database.proxy.cut(), database.proxy.forget_cuts()) == (1, 1)
+            async with await connect(database.addresses[0]) as proxied:
+                assert (proxy.cut(), proxy.forget_cuts()) == (1, 1)
                 await proxied.execute("SELECT 1")
-                database.proxy.cut()
+                proxy.cut()
                 with pytest.raises(psycopg.OperationalError):
                     await proxied.execute(STORE)
-                assert database.proxy.forget_cuts() == 0
+                assert proxy.forget_cuts() == 0
             assert await (await observer.execute(IS_STORED)).fetchone() == (1,)
-            async with await connect(database.address) as proxied:
-                stalling = asyncio.create_task(database.proxy.stall(0.1))
+            async with await connect(database.addresses[0]) as proxied:
+                stalling = asyncio.create_task(proxy.stall(0.1))
                 await turn_of_the_loop()
                 await proxied.execute(STORE)
                 assert stalling.done()

@@ -1,0 +1,78 @@
+"""Forwards connections between a server and PostgreSQL, or stops doing so. Runs on the event loop."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from contextlib import suppress
+from pathlib import Path
+
+READ_BYTES = 1 << 16
+
+
+class Proxy:
+    """Forwards connections to the Unix socket `target`.
+
+    After `cut`, the next answer of PostgreSQL is lost, so the server does not know what PostgreSQL has done.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._connections: set[asyncio.Task[None]] = set()
+        self._cuts = 0
+        self._is_flowing = asyncio.Event()
+        self._is_flowing.set()
+
+    async def listen(self, socket: Path) -> asyncio.Server:
+        return await asyncio.start_unix_server(self._accept, str(socket))
+
+    def cut(self) -> int:
+        """Instead of forwarding the next answer, close its connection. Return 1."""
+        self._cuts += 1
+        return 1
+
+    def forget_cuts(self) -> int:
+        """Forward all answers from now on. Return how many cuts had not been made."""
+        left, self._cuts = self._cuts, 0
+        return left
+
+    async def stall(self, length_s: float) -> int:
+        """Forward nothing for `length_s`. Return the number of connections that stalled."""
+        self._is_flowing.clear()
+        try:
+            await asyncio.sleep(length_s)
+            return len(self._connections)
+        finally:
+            self._is_flowing.set()
+
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        streams = [writer]
+        try:
+            answers, to_server = await asyncio.open_unix_connection(str(self._target))
+            streams.append(to_server)
+            pumps = [
+                asyncio.create_task(self._forward(reader, to_server, is_answer=False)),
+                asyncio.create_task(self._forward(answers, writer, is_answer=True)),
+            ]
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
+        except OSError:
+            # PostgreSQL does not run.
+            pass
+        finally:
+            for stream in streams:
+                stream.close()
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter, *, is_answer: bool) -> None:
+        with suppress(OSError):
+            while data := await reader.read(READ_BYTES):
+                await self._is_flowing.wait()
+                if is_answer and self._cuts:
+                    self._cuts -= 1
+                    return
+                writer.write(data)
+                await writer.drain()
