@@ -187,7 +187,8 @@ class ChaosRun:
                 self.outcome.failures.append(f"the {target.name} server did not process all orders")
         for target in self._targets.values():
             delivered = self._receiver.delivered if target.name == WEBHOOK else None
-            await inspect(target, delivered=delivered, timeouts=timeouts)
+            answered = self._receiver.answered if target.name == WEBHOOK else {}
+            await inspect(target, delivered=delivered, answered=answered, timeouts=timeouts)
             self._log(f"read {target.findings.acknowledged:,} acknowledged orders back", target=target.name)
 
     @property

@@ -7,11 +7,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from load.chaos.clients import RetryingClient
 from load.chaos.database import Database
-from load.chaos.report import DIFFERING, MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.report import (
+    CLAIM_SENT_TWICE,
+    DIFFERING,
+    MISSING,
+    REPEATED,
+    STUCK,
+    TOTALS,
+    UNDELIVERED,
+    UNKNOWN,
+    WRONG,
+    Findings,
+)
 from load.chaos.target import Target
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
@@ -27,18 +39,25 @@ READERS = 16
 
 
 def audit_database(
-    database: Database, ledger: SentOrders, findings: Findings, *, metrics: object, delivered: Mapping[int, int] | None
+    database: Database,
+    ledger: SentOrders,
+    findings: Findings,
+    *,
+    metrics: object,
+    delivered: Mapping[int, int] | None,
+    answered: Mapping[int, int] = MappingProxyType({}),
 ) -> None:
     """Compare the stored orders with `ledger`, with the table `totals`, and with `metrics`, the JSON of GET /metrics.
 
     `delivered` says how often each order was delivered: every stored order at least once, and at most once for each of
-    its claims. It is None if orders are not delivered. Adds findings.
+    its claims. It is None if orders are not delivered. `answered` says how often the receiver responded to each order's
+    webhooks, also with an error: at most once for each claim. Adds findings.
     """
     try:
         with database.connect(is_read_only=True) as connection:
             for row, text in database.damage(connection):
                 findings.add(row, text)
-            counts = _audit_orders(connection.execute(database.orders), ledger, findings, delivered)
+            counts = _audit_orders(connection.execute(database.orders), ledger, findings, delivered, answered)
             totals = connection.execute(database.totals)
             for text in chain(_compare_totals(totals, counts), _compare_metrics(metrics, counts)):
                 findings.add(TOTALS, text)
@@ -51,6 +70,7 @@ def _audit_orders(
     ledger: SentOrders,
     findings: Findings,
     delivered: Mapping[int, int] | None,
+    answered: Mapping[int, int],
 ) -> Counter[str]:
     """Check all orders. Return their counts by status (in lower case), and their total processing time."""
     stored: set[int] = set()
@@ -65,6 +85,8 @@ def _audit_orders(
             stored.add(index)
         if delivered is not None and (times := delivered.get(order_id, 0)) > claims:
             findings.add(REPEATED, f"delivered {times} times, claimed {claims} times", order_id)
+        if (times := answered.get(order_id, 0)) and times > claims:
+            findings.add(CLAIM_SENT_TWICE, f"sent {times} times, claimed {claims} times", order_id)
         counts[status.lower()] += 1
         if status != COMPLETED:
             findings.add(STUCK, status, order_id)
@@ -112,8 +134,17 @@ async def wait_until_processed(target: Target, *, timeouts: Timeouts) -> bool:
         return state is BacklogState.PROCESSED
 
 
-async def inspect(target: Target, *, delivered: Mapping[int, int] | None, timeouts: Timeouts) -> None:
-    """Read every acknowledged order back, stop the servers, and check its database. Adds findings."""
+async def inspect(
+    target: Target,
+    *,
+    delivered: Mapping[int, int] | None,
+    answered: Mapping[int, int] = MappingProxyType({}),
+    timeouts: Timeouts,
+) -> None:
+    """Read every acknowledged order back, stop the servers, and check their database. Adds findings.
+
+    `delivered` and `answered`: see `audit_database`.
+    """
     findings = target.findings
     orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
     reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
@@ -123,8 +154,8 @@ async def inspect(target: Target, *, delivered: Mapping[int, int] | None, timeou
         async with asyncio.timeout(timeouts.answer_s):
             metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
     await target.terminate()
-    audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics, delivered=delivered)
-    await asyncio.to_thread(audit)
+    audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics)
+    await asyncio.to_thread(audit, delivered=delivered, answered=answered)
     add_read_back(findings, result)
     for order_id in delivered or ():
         if target.ledger.index_of(order_id) is None:

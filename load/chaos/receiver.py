@@ -89,13 +89,15 @@ class WebhookChecker:
 
 
 class Receiver:
-    """Receives webhooks at `url`. `delivered` counts, by order id, the webhooks that got a 200.
+    """Receives webhooks at `url`. `answered` counts, by order id, all webhooks that got a response.
 
+    `delivered` counts only those that got a 200.
     `newest` is the highest id in `delivered`. `failed_requests` counts the requests that failed because of each fault.
     `refused` has the ids of the orders whose webhook failed because of the latest fault.
     """
 
     def __init__(self, checker: WebhookChecker, *, findings: Findings) -> None:
+        self.answered: Counter[int] = Counter()
         self.delivered: Counter[int] = Counter()
         self.failed_requests: Counter[ReceiverFault] = Counter()
         self.refused: set[int] = set()
@@ -168,6 +170,7 @@ class Receiver:
 
     async def _answer(self, stream: IOStream, order_id: int) -> None:
         fault = self._fault
+        self.answered[order_id] += fault is None or fault in FAILURES
         if fault is None:
             self.delivered[order_id] += 1
             self.newest = max(self.newest, order_id)

@@ -10,8 +10,9 @@ from load.cli.errors import printable
 
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
-REPEATED, UNKNOWN, WRONG, TOTALS = "delivered twice", "unknown orders", "wrong answers", "totals that differ"
-ROWS = (MISSING, DIFFERING, STUCK, UNDELIVERED, REPEATED, UNKNOWN, WRONG, TOTALS)
+REPEATED, CLAIM_SENT_TWICE = "delivered twice", "claims sent twice"
+UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
+ROWS = (MISSING, DIFFERING, STUCK, UNDELIVERED, REPEATED, CLAIM_SENT_TWICE, UNKNOWN, WRONG, TOTALS)
 # The kinds of findings, which are rows of the printed table, and their keys in the JSON.
 JSON_KEYS = {row: row.replace(" ", "_") for row in ROWS}
 JSON_KEYS[UNKNOWN] = "strangers"

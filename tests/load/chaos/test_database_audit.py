@@ -1,15 +1,16 @@
 """Tests that the audit of a database finds each kind of error. Each test puts one error into the database."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from load.chaos.inspection import audit_database
-from load.chaos.report import MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.report import CLAIM_SENT_TWICE, MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
 from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
@@ -66,10 +67,15 @@ def audit(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Audit
 
 
 def problems_of(
-    path: Path, ledger: SentOrders, metrics: dict[str, Any], delivered: dict[int, int] | None = None
+    path: Path,
+    ledger: SentOrders,
+    metrics: dict[str, Any],
+    delivered: dict[int, int] | None = None,
+    *,
+    answered: Mapping[int, int] = MappingProxyType({}),
 ) -> dict[str, list[tuple[str, int]]]:
     findings = Findings(target="record")
-    audit_database(SqliteDatabase(path), ledger, findings, metrics=metrics, delivered=delivered)
+    audit_database(SqliteDatabase(path), ledger, findings, metrics=metrics, delivered=delivered, answered=answered)
     return {row: problems for row, problems in findings.problems.items() if problems}
 
 
@@ -84,6 +90,15 @@ def test_an_order_that_was_delivered_more_often_than_claimed_is_found(
     file.execute("UPDATE orders SET claims = 2 WHERE order_id = ?", (first,))
     delivered = dict.fromkeys(others, 1) | {first: 2, second: 2}
     assert audit(delivered) == {REPEATED: [("delivered 2 times, claimed 1 times", second)]}
+
+
+def test_an_order_whose_webhooks_got_more_responses_than_it_was_claimed_is_found(
+    ledger: SentOrders, file: sqlite3.Connection, tmp_path: Path
+) -> None:
+    first, second, *_ = [ledger.orders.order_id(index) for index in range(ORDERS)]
+    file.execute("UPDATE orders SET claims = 3 WHERE order_id = ?", (first,))
+    problems = problems_of(tmp_path / "orders.db", ledger, GOOD_METRICS, answered={first: 3, second: 2})
+    assert problems == {CLAIM_SENT_TWICE: [("sent 2 times, claimed 1 times", second)]}
 
 
 def test_an_acknowledged_order_without_a_row_is_missing(

@@ -86,7 +86,7 @@ async def test_a_refused_order_is_not_delivered_until_it_is_repeated(fault: Rece
         assert (dict(receiver.delivered), receiver.failed_requests[fault]) == ({}, 1)
         receiver.set_fault(None)
         assert await sender.deliver(1) == 200
-        assert receiver.delivered == {1: 1}
+        assert (receiver.delivered, receiver.answered) == ({1: 1}, {1: 2})
 
 
 @pytest.mark.gen_test
@@ -109,7 +109,7 @@ async def test_hanging_connections_are_closed_when_the_fault_ends() -> None:
         hanging = asyncio.create_task(sender.deliver(1))
         while not receiver.failed_requests[ReceiverFault.HANG]:
             await turn_of_the_loop()
-        assert (dict(receiver.delivered), hanging.done()) == ({}, False)
+        assert (dict(receiver.delivered), receiver.answered[1], hanging.done()) == ({}, 0, False)
         receiver.set_fault(None)
         with pytest.raises(ProtocolError):
             await hanging

@@ -17,6 +17,7 @@ from load.chaos.faults import (
     plan_faults,
 )
 from load.chaos.report import (
+    CLAIM_SENT_TWICE,
     DIFFERING,
     MISSING,
     REPEATED,
@@ -40,12 +41,16 @@ LINES = {
     (REPEATED, "delivered 2 times, claimed 1 times"): (
         "record: delivered twice: 2 x delivered 2 times, claimed 1 times: 77, 78"
     ),
+    (CLAIM_SENT_TWICE, "sent 2 times, claimed 1 times"): (
+        "record: claims sent twice: 2 x sent 2 times, claimed 1 times: 77, 78"
+    ),
     (UNKNOWN, ""): "record: unknown orders: 77, 78",
     (WRONG, "a new order got 500"): "record: wrong answers: 2 x a new order got 500: 77, 78",
     (TOTALS, "totals has 1"): "record: totals that differ: 2 x totals has 1: 77, 78",
 }
 JSON_KEYS = {
     *("shop", "acknowledged", "missing", "differing", "stuck", "undelivered", "delivered_twice"),
+    "claims_sent_twice",
     *("strangers", "wrong_answers", "totals_that_differ", "found"),
 }
 
