@@ -18,6 +18,7 @@ class Proxy:
         self._target = target
         self._connections: set[asyncio.Task[None]] = set()
         self._cuts = 0
+        self._stalls = self._refusals = 0
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
 
@@ -36,20 +37,38 @@ class Proxy:
 
     async def stall(self, length_s: float) -> int:
         """Forward nothing for `length_s`. Return the number of connections that stalled."""
+        self._stalls += 1
         self._is_flowing.clear()
         try:
             await asyncio.sleep(length_s)
             return len(self._connections)
         finally:
-            self._is_flowing.set()
+            self._stalls -= 1
+            if not self._stalls:
+                self._is_flowing.set()
+
+    async def refuse(self, length_s: float) -> int:
+        """Close all connections, and for `length_s` each new one. Return the number of connections at the beginning."""
+        count = len(self._connections)
+        for connection in self._connections:
+            connection.cancel()
+        self._refusals += 1
+        try:
+            await asyncio.sleep(length_s)
+            return count
+        finally:
+            self._refusals -= 1
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if self._refusals:
+            writer.close()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        streams = [writer]
+        streams, pumps = [writer], []
         try:
             answers, to_server = await asyncio.open_unix_connection(str(self._target))
             streams.append(to_server)
@@ -58,12 +77,12 @@ class Proxy:
                 asyncio.create_task(self._forward(answers, writer, is_answer=True)),
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for pump in pumps:
-                pump.cancel()
         except OSError:
             # PostgreSQL does not run.
             pass
         finally:
+            for pump in pumps:
+                pump.cancel()
             for stream in streams:
                 stream.close()
 

@@ -214,6 +214,15 @@ def test_the_proxy_loses_an_answer_after_postgresql_has_acted(open_folder: Path)
                 await proxied.execute(STORE)
                 assert stalling.done()
                 assert await stalling == 1
+                refusing = asyncio.create_task(proxy.refuse(0.1))
+                await turn_of_the_loop()
+                with pytest.raises(psycopg.OperationalError):
+                    await proxied.execute("SELECT 1")
+                with pytest.raises(psycopg.OperationalError):
+                    await connect(database.addresses[0])
+                assert await refusing == 1
+            async with await connect(database.addresses[0]):
+                pass
 
     try:
         asyncio.run(run())
