@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from signal import SIGKILL, SIGQUIT
@@ -15,6 +16,7 @@ from load.chaos.disk import NotPossible
 from load.chaos.inspection import audit_database
 from load.chaos.postgresql import PostgresqlDatabase
 from load.chaos.report import MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, WRONG, Findings
+from load.chaos.takeover import TakeoverWatch
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
 from models.clock import Clock
@@ -26,6 +28,7 @@ from tests.load.steps import meanwhile
 from tests.postgresql.databases import execute
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
+from tests.process import DEADLINE_S
 
 pytestmark = pytest.mark.postgresql
 
@@ -45,17 +48,29 @@ Connection = psycopg.Connection[Any]
 Problems = dict[str, list[tuple[str, int]]]
 
 
-def new_database(folder: Path) -> PostgresqlDatabase:
+def new_database(folder: Path) -> "CountingDatabase":
     need_postgresql()
     programs = installed_programs()
     assert programs is not None
     own = folder / "run" / "record"
     own.mkdir(parents=True)
-    return PostgresqlDatabase(own, programs=programs)
+    return CountingDatabase(own, programs=programs)
+
+
+class CountingDatabase(PostgresqlDatabase):
+    """A database that counts how often it was connected to."""
+
+    connects = 0
+
+    @contextmanager
+    def connect(self, *, is_read_only: bool = False, timeout_s: float = 0.0) -> Iterator[Connection]:
+        self.connects += 1
+        with super().connect(is_read_only=is_read_only, timeout_s=timeout_s) as connection:
+            yield connection
 
 
 @pytest.fixture(scope="module")
-def database(open_folder: Path) -> Iterator[PostgresqlDatabase]:
+def database(open_folder: Path) -> Iterator[CountingDatabase]:
     """A server with the tables of the program. The proxy has ended."""
     database = new_database(open_folder)
     asyncio.run(database.open())
@@ -133,6 +148,43 @@ def test_a_damaged_index_is_found(database: PostgresqlDatabase, connection: Conn
         assert text.startswith("amcheck: ")
     finally:
         execute(connection, "DROP FUNCTION of CASCADE")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "UPDATE work SET node = NULL, claims = 2; UPDATE work SET node = 2",
+        "DELETE FROM work",
+    ],
+)
+def test_a_wait_lasts_until_each_order_of_the_server_is_claimed_again_or_has_ended(
+    end: str, database: CountingDatabase, connection: Connection
+) -> None:
+    watch = TakeoverWatch(database)
+    execute(connection, "INSERT INTO nodes VALUES (1, now(), now(), 'host:123', 3), (2, now(), now(), 'host:23', 3)")
+    execute(connection, "INSERT INTO work VALUES (1, 0, 1, 0, NULL, 0, 1), (2, 0, 2, 0, NULL, 0, 1)")
+
+    async def until_read_again() -> None:
+        # The first query ends before the second connection.
+        seen = database.connects
+        while database.connects < seen + 2:
+            await turn_of_the_loop()
+
+    async def run() -> None:
+        watch.begin(123)
+        await until_read_again()
+        # Another server takes over, but does not claim the order yet.
+        execute(connection, "UPDATE work SET node = NULL WHERE sequence = 1")
+        await until_read_again()
+        assert watch.longest_s == 0
+        execute(connection, end)
+        while not watch.longest_s:
+            await turn_of_the_loop()
+
+    try:
+        asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
+    finally:
+        execute(connection, "TRUNCATE nodes, work")
 
 
 def test_a_held_lock_blocks_writers_until_the_run_ends(database: PostgresqlDatabase, connection: Connection) -> None:
