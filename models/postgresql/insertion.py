@@ -45,6 +45,7 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
     is_claim, inserted, next_due_us, sequences = one_row(cursor)
     new = decode_numbers(sequences)
     transaction.inserted += inserted
+    transaction.stored += new
     if is_claim:
         transaction.change.processing += inserted
     else:
@@ -58,7 +59,10 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
         stored = transaction.find(order.order_id for order in orders)
         new_sequences = set(new)
         by_id = {order_id: order for order_id, order in stored.items() if order.sequence in new_sequences}
-        results = insert_results(orders, stored, by_id.keys())
+        # Orders of a transaction that this one repeats are new to the client. They are not claimed again here.
+        before = {order_id for order_id, order in stored.items() if order.sequence in transaction.stored_before}
+        transaction.stored_before -= {stored[order_id].sequence for order_id in before}
+        results = insert_results(orders, stored, by_id.keys() | before)
         claimed = sorted(by_id.values(), key=lambda order: order.sequence)
     if is_claim:
         if new:

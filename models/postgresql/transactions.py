@@ -143,12 +143,14 @@ class Transactions:
             floor=self.floor,
             max_added=HIGHEST if max_pending is None else max_pending - self.pending,
             max_made_ready=self._max_made_ready,
+            stored_before=commit.stored,
         )
         with connection.pipeline() as pipeline:
             connection.execute("BEGIN")
             beat = transaction.execute(node_statements.BEAT, node=transaction.node)
             is_feed_read = transaction.execute(feed_statements.IS_READ)
             commit.result = work(transaction)
+            commit.stored += transaction.stored
             renewed = beat.fetchone()
             if renewed is None:
                 raise _LeaseLostError
@@ -226,7 +228,8 @@ class _LeaseLostError(Exception):
 class _Commit(Generic[R]):
     """A transaction that is being committed. `unknown_xid` is its id while it is not known whether it is committed.
 
-    `beat` is the time that it writes to this server's row in `nodes`.
+    `beat` is the time that it writes to this server's row in `nodes`. `stored` has the sequences of the new orders that
+    it and the transactions that it repeats have stored if they were committed.
     """
 
     result: R
@@ -237,6 +240,7 @@ class _Commit(Generic[R]):
 
     def __init__(self) -> None:
         self.unknown_xid: str | None = None
+        self.stored: list[int] = []
 
     @property
     def claimed(self) -> Sequence[Order]:
@@ -252,7 +256,7 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
 
     The status "committed" alone proves nothing: a crash can lose a transaction, and PostgreSQL then gives its id to
     another one. So the time that the transaction has written to the row of this server must be there, too. If another
-    server has removed the row, the transaction is repeated, and its orders are found to be stored.
+    server has removed the row, the transaction is repeated, and finds its orders by their sequences.
     """
     try:
         [status] = one_row(connection.execute(node_statements.XACT_STATUS, {"xid": commit.unknown_xid}))

@@ -1,6 +1,6 @@
 """A store that reaches its database through a proxy, and a batch of writes of all kinds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -33,11 +33,21 @@ IDS = [*range(1, 8), 10, 11, 12]
 
 
 @contextmanager
-def opened_store(url: str, clock: Clock, *, deadline_s: float, answer_s: float = ANSWER_S) -> Iterator[ShorthandStore]:
+def opened_store(
+    url: str,
+    clock: Clock,
+    *,
+    deadline_s: float,
+    answer_s: float = ANSWER_S,
+    before_retry: Callable[[], None] = lambda: None,
+) -> Iterator[ShorthandStore]:
     """The store of a new process, on a connection of its own. It retries temporary errors for `deadline_s` seconds."""
-    database = RetryingPostgresqlDatabase(
-        PostgresqlUrl(url), deadline_s=deadline_s, answer_s=answer_s, jitter=lambda: 0
-    )
+
+    def jitter() -> float:
+        before_retry()
+        return 0
+
+    database = RetryingPostgresqlDatabase(PostgresqlUrl(url), deadline_s=deadline_s, answer_s=answer_s, jitter=jitter)
     database.connect()
     try:
         store = ShorthandStore(PostgresqlStore(database, clock=clock, read_database_us=clock))
