@@ -1,7 +1,7 @@
 """Plans the faults of a run from its seed. Pure functions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import repeat
 from random import Random
@@ -14,6 +14,7 @@ SHORTEST_LOCK_S, LONG_LOCK_S, LONG_LOCK_SHARE = 0.2, 12.0, 0.1
 MAX_KILLS, MAX_KILLS_DURING_HANG, MAX_CUTS = 3, 2, 6
 LONGEST_START_S = 0.6  # The latest time after the launch at which a server is killed while it starts.
 OVERLAP_SHARE, OVERLAP_PAUSE_S = 0.3, 0.2
+OUTAGE_S = (4.0, 8.0)  # How long one of several servers is frozen or cut off. Its lease expires after 5 s.
 LONGEST_STALL_S = 6.0  # The server waits 3 s for an answer of PostgreSQL.
 LEAST_HOURS, MOST_HOURS = 2, 48  # Steps of the clock. Each is longer than the longest delay of a retry: an hour + 20 %.
 
@@ -39,6 +40,8 @@ class FaultKind(Enum):
     BACKEND = "backend"
     CUT = "cut"
     STALL = "stall"
+    KILL_ALL = "kill-all"
+    ISOLATE = "isolate"
 
 
 class ReceiverFault(Enum):
@@ -72,16 +75,26 @@ class Cut(Enum):
     ANSWER = "answers of PostgreSQL lost"
 
 
+class Isolation(Enum):
+    """How one of several servers is cut off from PostgreSQL. The values are printed."""
+
+    STALL = "nothing forwarded"
+    REFUSE = "connections refused"
+
+
 class FaultMix(NamedTuple):
-    """The faults of one kind of database. A run is planned in groups, each with all faults of `kinds` in random order.
+    """The faults of one kind of target. A run is planned in groups, each with all faults of `kinds` in random order.
 
     `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes. A fault
-    begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again.
+    begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again. `freeze_s` is
+    between which lengths a server is frozen. With `has_nodes`, several servers share a database.
     """
 
     kinds: tuple[FaultKind, ...]
     maintenance: tuple[str, ...]
     longest_pause_s: float
+    freeze_s: tuple[float, float] = (SHORTEST_S, LONGEST_S)
+    has_nodes: bool = False
 
 
 TWICE = (
@@ -97,6 +110,13 @@ SQLITE = FaultMix(
 POSTGRESQL = FaultMix(
     kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"), longest_pause_s=5.0
 )
+NODES = POSTGRESQL._replace(
+    kinds=(*POSTGRESQL.kinds, *(FaultKind.KILL_ALL,) * 2, *(FaultKind.ISOLATE,) * 3), freeze_s=OUTAGE_S, has_nodes=True
+)
+OF_ONE_SERVER = {
+    *(FaultKind.KILL, FaultKind.TERM, FaultKind.FREEZE, FaultKind.CLOCK, FaultKind.STDERR),
+    FaultKind.ISOLATE,
+}
 ON_RECORD = (FaultKind.STDERR, FaultKind.DAMAGE, FaultKind.WAL, FaultKind.READ_ONLY)
 
 
@@ -106,8 +126,8 @@ class Fault:
 
     `count` is the number of kills in a row, of checkpoints, of disconnecting clients, of kills while the receiver
     hangs, of cuts, or of hours by which the clock is set. In a row of kills, each kill after the first one comes
-    `length_s` after the restart. `detail` is the value of a ReceiverFault, SecondStart, Crash or Cut, or has the
-    statements of the checkpoints. `node` is the index of the server, for faults of one server.
+    `length_s` after the restart. `detail` is the value of a ReceiverFault, SecondStart, Crash, Cut or Isolation, or
+    has the statements of the checkpoints. `node` is the index of the server, for faults of one server.
     """
 
     kind: FaultKind
@@ -119,12 +139,14 @@ class Fault:
     node: int = 0
 
 
-def plan_faults(seed: int, count: int, mix: FaultMix = SQLITE) -> list[Fault]:
-    """Return the first `count` faults of the endless sequence that `seed` determines."""
+def plan_faults(seed: int, count: int, mix: FaultMix = SQLITE, *, nodes: int = 1) -> list[Fault]:
+    """Return the first `count` faults of the endless sequence that `seed` determines, for `nodes` servers."""
     rng = Random(f"faults {seed}")
     kinds = (kind for _ in repeat(None) for kind in rng.sample(mix.kinds, len(mix.kinds)))
     receiver_faults = _receiver_faults(Random(f"manners {seed}"))
-    return [_fault(next(kinds), rng, receiver_faults, mix) for _ in range(count)]
+    chosen = Random(f"nodes {seed}")
+    faults = (_fault(next(kinds), rng, receiver_faults, mix) for _ in range(count))
+    return [replace(fault, node=chosen.randrange(nodes)) for fault in faults]
 
 
 def _receiver_faults(rng: Random) -> Iterator[ReceiverFault]:
@@ -140,13 +162,13 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
     target = WEBHOOK if kind is FaultKind.RECEIVER else RECORD if kind in ON_RECORD else rng.choice(TARGETS)
     # Some faults begin almost together, for example a kill while the disk is full.
     pause_s = _seconds(rng, 0.0, OVERLAP_PAUSE_S if rng.random() < OVERLAP_SHARE else mix.longest_pause_s)
-    length_s = _seconds(rng, SHORTEST_S, LONGEST_S)
+    length_s = _seconds(rng, *(mix.freeze_s if kind is FaultKind.FREEZE else (SHORTEST_S, LONGEST_S)))
     count, detail = 1, ""
     match kind:
         case FaultKind.KILL:
             count = max(1, rng.randint(1, MAX_KILLS + 2) - 2)
             length_s = _seconds(rng, 0.0, LONGEST_START_S)
-        case FaultKind.TERM:
+        case FaultKind.TERM | FaultKind.KILL_ALL:
             length_s = 0.0
         case FaultKind.LOCK:
             is_long = rng.random() < LONG_LOCK_SHARE
@@ -165,7 +187,7 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             count = rng.choice((-1, 1)) * rng.randint(LEAST_HOURS, MOST_HOURS)
         case FaultKind.SECOND:
             detail = rng.choice([*SecondStart]).value
-        case FaultKind.CRASH | FaultKind.CUT | FaultKind.STALL:
+        case FaultKind.CRASH | FaultKind.CUT | FaultKind.STALL | FaultKind.ISOLATE:
             length_s, count, detail = _fault_of_postgresql(kind, rng)
     return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
 
@@ -177,6 +199,8 @@ def _fault_of_postgresql(kind: FaultKind, rng: Random) -> tuple[float, int, str]
         return length_s, 1, rng.choice([*Crash]).value
     if kind is FaultKind.CUT:
         return _seconds(rng, SHORTEST_S, LONGEST_S), rng.randint(1, MAX_CUTS), rng.choice([*Cut]).value
+    if kind is FaultKind.ISOLATE:
+        return _seconds(rng, *OUTAGE_S), 1, rng.choice([*Isolation]).value
     return _seconds(rng, SHORTEST_S, LONGEST_STALL_S), 1, ""
 
 

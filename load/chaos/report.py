@@ -9,6 +9,7 @@ from load.chaos.faults import SQLITE, Fault, FaultKind, FaultMix
 from load.cli.errors import printable
 
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
+BALANCER = "balancer"  # If there is a load balancer, clients also count its own 502s, 503s and 504s.
 MISSING, DIFFERING, STUCK, UNDELIVERED = "missing", "differing", "stuck", "undelivered"
 REPEATED, CLAIM_SENT_TWICE = "delivered twice", "claims sent twice"
 UNKNOWN, WRONG, TOTALS = "unknown orders", "wrong answers", "totals that differ"
@@ -25,6 +26,7 @@ class Findings:
 
     target: str
     acknowledged: int = 0
+    longest_wait_s: float | None = None  # How long orders waited after their server had died; None for one server.
     is_inspected: bool = False  # Whether orders were read back and the database was checked.
     problems: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: {row: [] for row in JSON_KEYS})
 
@@ -56,7 +58,8 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         counts = {key: len(self.problems[row]) for row, key in JSON_KEYS.items()}
-        return {"shop": self.target, "acknowledged": self.acknowledged, **counts, "found": [*self.lines]}
+        wait = {} if self.longest_wait_s is None else {"longest_wait_seconds": self.longest_wait_s}
+        return {"shop": self.target, "acknowledged": self.acknowledged, **counts, **wait, "found": [*self.lines]}
 
 
 @dataclass(kw_only=True)
@@ -81,6 +84,10 @@ class Outcome:
         return is_complete and all(found.passed for found in self.findings)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        return (*COLUMNS, BALANCER) if self.mix.has_nodes else COLUMNS
+
+    @property
     def problems(self) -> Iterator[str]:
         yield from map(printable, self.failures)
         for found in self.findings:
@@ -97,7 +104,7 @@ class Outcome:
                     "planned": planned[kind],
                     "made": self.made[kind],
                     "not_made": self.impossible.get(kind),
-                    **{name: self.client_errors[kind, name] for name in COLUMNS},
+                    **{name: self.client_errors[kind, name] for name in self.columns},
                 }
                 for kind in FaultKind
                 if kind in self.mix.kinds
@@ -111,9 +118,9 @@ class Outcome:
 
 def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     planned = Counter(fault.kind for fault in plan)
-    yield f"\n{'fault':<20}{'made':>12}" + "".join(f"{name:>12}" for name in COLUMNS)
+    yield f"\n{'fault':<20}{'made':>12}" + "".join(f"{name:>12}" for name in outcome.columns)
     for kind in filter(planned.get, FaultKind):
-        errors = "".join(f"{outcome.client_errors[kind, name]:>12,}" for name in COLUMNS)
+        errors = "".join(f"{outcome.client_errors[kind, name]:>12,}" for name in outcome.columns)
         yield f"{kind.value:<20}{f'{outcome.made[kind]} of {planned[kind]}':>12}{errors}"
     yield from (f"{kind.value} was not made: {printable(reason)}" for kind, reason in outcome.impossible.items())
     inspected = [found for found in outcome.findings if found.is_inspected]
@@ -122,6 +129,9 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
         yield f"{'acknowledged':<20}" + "".join(f"{found.acknowledged:>12,}" for found in inspected)
         for row in JSON_KEYS:
             yield f"{row:<20}" + "".join(f"{len(found.problems[row]):>12,}" for found in inspected)
+        if outcome.mix.has_nodes:
+            waits = (f"{found.longest_wait_s or 0:.1f} s" for found in inspected)
+            yield f"{'longest wait':<20}" + "".join(f"{wait:>12}" for wait in waits)
     yield ""
     problems = [*outcome.problems]
     if outcome.passed:

@@ -1,11 +1,13 @@
 """Tests the plan of faults, the findings of a run, and the lines that report them."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from load.chaos.faults import (
     MAX_KILLS_DURING_HANG,
+    NODES,
     POSTGRESQL,
     SQLITE,
     WEBHOOK,
@@ -13,10 +15,12 @@ from load.chaos.faults import (
     Cut,
     FaultKind,
     FaultMix,
+    Isolation,
     ReceiverFault,
     plan_faults,
 )
 from load.chaos.report import (
+    BALANCER,
     CLAIM_SENT_TWICE,
     DIFFERING,
     MISSING,
@@ -107,7 +111,7 @@ def test_uninspected_servers_are_named_with_their_problems() -> None:
     ]
 
 
-MIXES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+MIXES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "nodes": NODES}
 
 
 @pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
@@ -124,6 +128,7 @@ def test_the_json_has_all_kinds_of_faults_and_all_counts(mix: FaultMix) -> None:
         "503s": 5,
         "dropped": 0,
         "refused": 0,
+        **({BALANCER: 0} if mix is NODES else {}),
     }
     assert result["shops"][0].keys() == JSON_KEYS
     assert result["passed"]
@@ -149,11 +154,9 @@ def test_a_longer_run_begins_with_the_faults_of_a_shorter_one() -> None:
 
 @cases("seed", SEEDS)
 def test_a_short_run_has_every_kind(seed: int) -> None:
-    of_sqlite, of_postgresql = (
-        {fault.kind for fault in plan_faults(seed, len(mix.kinds), mix)} for mix in MIXES.values()
-    )
-    assert (of_sqlite, of_postgresql) == ({*SQLITE.kinds}, {*POSTGRESQL.kinds})
-    assert of_sqlite | of_postgresql == {*FaultKind}
+    planned = {name: {fault.kind for fault in plan_faults(seed, len(mix.kinds), mix)} for name, mix in MIXES.items()}
+    assert planned == {name: {*mix.kinds} for name, mix in MIXES.items()}
+    assert planned["sqlite"] | planned["nodes"] == {*FaultKind}
 
 
 @cases("seed", SEEDS)
@@ -181,6 +184,33 @@ def test_faults_have_the_documented_lengths(seed: int) -> None:
             assert 0.2 <= fault.length_s <= 3 or fault.length_s == 12
         if fault.kind is FaultKind.RECEIVER:
             assert fault.target == WEBHOOK
+
+
+@cases("seed", SEEDS)
+def test_one_of_several_servers_is_frozen_or_cut_off_for_about_its_lease_of_five_seconds(seed: int) -> None:
+    faults = plan_faults(seed, 200, NODES, nodes=3)
+    lengths = [fault.length_s for fault in faults if fault.kind in (FaultKind.FREEZE, FaultKind.ISOLATE)]
+    assert 4 <= min(lengths) < 5 < max(lengths) <= 8
+    assert {fault.detail for fault in faults if fault.kind is FaultKind.ISOLATE} == {each.value for each in Isolation}
+
+
+def test_faults_reach_each_server_and_their_number_changes_nothing_else() -> None:
+    faults = plan_faults(1, 50, NODES, nodes=3)
+    assert {fault.node for fault in faults} == {0, 1, 2}
+    assert [replace(fault, node=0) for fault in faults] == plan_faults(1, 50, NODES)
+
+
+def test_with_several_servers_the_longest_wait_and_the_responses_of_the_load_balancer_are_printed() -> None:
+    findings = [good_findings(), Findings(target="webhook", acknowledged=1, is_inspected=True)]
+    findings[0].longest_wait_s, findings[1].longest_wait_s = 5.3, 12.0
+    outcome = Outcome(findings=findings, mix=NODES)
+    outcome.client_errors[FaultKind.KILL, BALANCER] = 1234
+    lines = [" ".join(line.split()) for line in format_outcome(outcome, plan_faults(1, 32, NODES))]
+    assert "fault made 503s dropped refused balancer" in lines
+    assert "kill 0 of 3 0 0 0 1,234" in lines
+    assert "longest wait 5.3 s 12.0 s" in lines
+    result = outcome.to_json(plan_faults(1, 1, NODES), seed=1)
+    assert [shop["longest_wait_seconds"] for shop in result["shops"]] == [5.3, 12.0]
 
 
 @cases("seed", SEEDS)
