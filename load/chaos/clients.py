@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tornado.iostream import IOStream, StreamClosedError
 
 from load.chaos.faults import RECORD, WEBHOOK
-from load.chaos.report import DROPPED, REFUSED, UNAVAILABLE, WRONG
+from load.chaos.report import BALANCER, DROPPED, REFUSED, UNAVAILABLE, WRONG
 from load.chaos.target import Target
 from load.http.connection import Connection, NoConnection, NoResponse, Response, TooSlow, send_request
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
@@ -30,6 +30,7 @@ RETRY_AFTER = b"\r\nretry-after:"
 NDJSON = "application/x-ndjson"
 STORAGE_UNAVAILABLE, COMMIT_UNKNOWN = b"/problems/storage-unavailable", b"/problems/commit-unknown"
 DISK_FULL = "disk full"
+FROM_BALANCER = (502, 503, 504)
 LINES_PER_REQUEST = 400
 CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER for which close() sends RST.
@@ -72,7 +73,10 @@ class RateLimit:
 
 
 class RetryingClient:
-    """Sends requests over one keep-alive connection. Repeats each request until it gets a response other than 503."""
+    """Sends requests over one keep-alive connection. Repeats each request until it gets a response other than 503.
+
+    After a response of the load balancer itself, it is not known whether the order is stored.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -89,19 +93,25 @@ class RetryingClient:
                 unanswered += 1
             except NoConnection:
                 errors[REFUSED] += 1
+                if self._target.balancer:
+                    self._target.balancer.check()
             except NoResponse:
                 errors[DROPPED] += 1
                 unanswered += 1
             else:
-                if answer.status != 503:
+                if answer.status in FROM_BALANCER and self._target.node_of(answer) is None:
+                    errors[BALANCER] += 1
+                    unanswered += 1
+                elif answer.status != 503:
                     return Reply(answer, unanswered, unavailable)
-                is_unknown = COMMIT_UNKNOWN in answer.body
-                unanswered += is_unknown
-                unavailable += not is_unknown
-                errors[UNAVAILABLE] += 1
-                errors[DISK_FULL] += STORAGE_UNAVAILABLE in answer.body
-                if RETRY_AFTER not in answer.head:
-                    self._target.findings.add(WRONG, "a 503 without Retry-After")
+                else:
+                    is_unknown = COMMIT_UNKNOWN in answer.body
+                    unanswered += is_unknown
+                    unavailable += not is_unknown
+                    errors[UNAVAILABLE] += 1
+                    errors[DISK_FULL] += STORAGE_UNAVAILABLE in answer.body
+                    if RETRY_AFTER not in answer.head:
+                        self._target.findings.add(WRONG, "a 503 without Retry-After")
             await asyncio.sleep(RETRY_S)
 
     def close(self) -> None:
@@ -113,14 +123,15 @@ async def send_single_orders(target: Target, *, rate_limit: RateLimit, rng: Rand
     ledger = target.ledger
     with closing(RetryingClient(target)) as client:
         while await rate_limit.acquire(1):
-            [index] = ledger.take(1, is_sent=True)
+            indexes = ledger.take(1, is_sent=True)
+            index = indexes[0]
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
             # An attempt without a response can have stored the order. An attempt with another 503 has not.
             problem = check_new(reply.answer, order_id, may_be_known=reply.unanswered > 0)
             target.findings.add_answer("a new order", problem, order_id)
             if reply.answer.status == ACCEPTED:
-                ledger.note_acknowledged([index])
+                target.note_acknowledged(indexes, reply.answer)
             known = ledger.any_acknowledged(rng)
             roll = rng.random()
             if known is not None and roll < 3 * FOLLOW_UP_SHARE:
@@ -162,7 +173,7 @@ async def send_bulk_orders(target: Target, *, most: int, as_lines: bool, rate_li
             problem = check_many(reply.answer, new=count, has_known=known is not None, may_repeat=may_repeat)
             target.findings.add_answer("a request with new orders", problem, ledger.orders.order_id(indexes[0]))
             if not problem:
-                ledger.note_acknowledged(indexes)
+                target.note_acknowledged(indexes, reply.answer)
 
 
 async def disconnect_clients(target: Target, *, clients: int, longest_s: float, rng: Random) -> int:

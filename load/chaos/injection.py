@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -58,6 +58,7 @@ class FaultInjector:
         """Inject a fault once. First wait until earlier faults of its kind on its server have ended."""
         methods: Faults = {
             FaultKind.KILL: self._kill,
+            FaultKind.KILL_ALL: self._kill_all,
             FaultKind.TERM: self._terminate,
             FaultKind.FREEZE: self._freeze,
             FaultKind.LOCK: self._lock,
@@ -78,11 +79,23 @@ class FaultInjector:
         node = target.nodes[fault.node]
         async with node.restart_lock:
             await node.kill()
+            target.note_outage(fault.node)
             for _ in range(fault.count - 1):
                 await node.kill_while_starting(after_s=fault.length_s)
             took_s = await node.start()
         again = f", {fault.count - 1} more while it started" if fault.count > 1 else ""
         return Effect(True, f"back after {took_s:.1f} s{again}")
+
+    async def _kill_all(self, target: Target, fault: Fault) -> Effect:
+        async with AsyncExitStack() as stack:
+            for node in target.nodes:
+                await stack.enter_async_context(node.restart_lock)
+            await asyncio.gather(*(node.kill() for node in target.nodes))
+            for number in range(len(target.nodes)):
+                target.note_outage(number)
+            begun_s = time.monotonic()
+            await target.start()
+        return Effect(True, f"all {len(target.nodes)} killed, all back after {time.monotonic() - begun_s:.1f} s")
 
     async def _terminate(self, target: Target, fault: Fault) -> Effect:
         node = target.nodes[fault.node]
@@ -96,6 +109,7 @@ class FaultInjector:
         with target.start_blocked():
             process.send_signal(signal.SIGSTOP)
             was_running = process.is_running
+            target.note_outage(fault.node)
             try:
                 await asyncio.sleep(fault.length_s if was_running else 0.0)
             finally:
@@ -135,6 +149,7 @@ class FaultInjector:
                 if failed[receiver_fault] > before:
                     async with node.restart_lock:
                         await node.kill()
+                        target.note_outage(fault.node)
                         await node.start()
                     killed += 1
                 await asyncio.sleep(part_s)

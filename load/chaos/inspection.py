@@ -127,7 +127,7 @@ def _compare_metrics(given: object, counts: Mapping[str, int]) -> Iterator[str]:
 
 async def wait_until_processed(target: Target, *, timeouts: Timeouts) -> bool:
     """Wait until all orders are processed. Return False if progress stops or the metrics can't be read."""
-    with closing(Backlog(target.address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
+    with closing(Backlog(target.nodes[0].address, timeouts=timeouts, clock_ns=time.monotonic_ns)) as backlog:
         # `wait` also returns when the orders of the first poll are processed, but later orders are left.
         while (state := await backlog.wait(before=0)) is BacklogState.PROCESSED and backlog.left:
             pass
@@ -143,12 +143,16 @@ async def inspect(
 ) -> None:
     """Read every acknowledged order back, stop the servers, and check their database. Adds findings.
 
-    `delivered` and `answered`: see `audit_database`.
+    If there are several servers, each order is read from another server than the one that acknowledged it. `delivered`
+    and `answered`: see `audit_database`.
     """
     findings = target.findings
-    orders, indexes = target.ledger.orders, target.ledger.acknowledged_indexes()
-    reader = OrderReader(address=target.address, source=orders, timeouts=timeouts, clock_ns=time.monotonic_ns)
-    result = await reader.read(indexes, again=False, connections=READERS)
+    results = []
+    for number, node in enumerate(target.nodes):
+        reader = OrderReader(
+            address=node.address, source=target.ledger.orders, timeouts=timeouts, clock_ns=time.monotonic_ns
+        )
+        results.append(await reader.read(target.orders_to_read(number), again=False, connections=READERS))
     metrics = None
     with closing(RetryingClient(target)) as client, suppress(TimeoutError, BadJson):
         async with asyncio.timeout(timeouts.answer_s):
@@ -156,7 +160,8 @@ async def inspect(
     await target.terminate()
     audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics)
     await asyncio.to_thread(audit, delivered=delivered, answered=answered)
-    add_read_back(findings, result)
+    for result in results:
+        add_read_back(findings, result)
     for order_id in delivered or ():
         if target.ledger.index_of(order_id) is None:
             findings.add(WRONG, "a webhook for an order that was never sent", order_id)
@@ -165,7 +170,7 @@ async def inspect(
 
 def add_read_back(findings: Findings, result: ReadBackResult) -> None:
     """Add the problems of orders that were read back, except those that `audit_database` has already added."""
-    findings.acknowledged = result.acknowledged
+    findings.acknowledged += result.acknowledged
     findings.add_orders(MISSING, dict.fromkeys(result.lost_ids, ""))
     findings.add_orders(DIFFERING, result.different)
     findings.add_orders(STUCK, result.unprocessed)

@@ -12,7 +12,7 @@ from random import Random
 from load.chaos.clients import DISK_FULL
 from load.chaos.database import Database
 from load.chaos.disk import NotPossible
-from load.chaos.faults import TARGETS, Crash, Cut, Fault, FaultKind
+from load.chaos.faults import TARGETS, Crash, Cut, Fault, FaultKind, Isolation
 from load.chaos.injection import Effect, Faults
 from load.chaos.postgresql import PostgresqlDatabase
 from load.chaos.target import Target
@@ -20,9 +20,9 @@ from load.chaos.target import Target
 SIGNALS = {Crash.IMMEDIATE: signal.SIGQUIT, Crash.KILL: signal.SIGKILL}
 
 
-def use_postgresql(folder: Path, *, programs: Path, seed: int) -> tuple[Mapping[str, Database], Faults]:
-    """Return the databases of the targets, and the faults of their kind."""
-    databases = {name: PostgresqlDatabase(folder / name, programs=programs) for name in TARGETS}
+def use_postgresql(folder: Path, *, programs: Path, seed: int, nodes: int) -> tuple[Mapping[str, Database], Faults]:
+    """Return the databases of targets with `nodes` servers, and the faults of their kind."""
+    databases = {name: PostgresqlDatabase(folder / name, programs=programs, nodes=nodes) for name in TARGETS}
     return databases, PostgresqlFaults(databases=databases, rng=Random(f"backends {seed}")).methods
 
 
@@ -41,6 +41,7 @@ class PostgresqlFaults:
             FaultKind.BACKEND: self._kill_backend,
             FaultKind.CUT: self._cut,
             FaultKind.STALL: self._stall,
+            FaultKind.ISOLATE: self._isolate,
         }
 
     async def _fill_disk(self, target: Target, fault: Fault) -> Effect:
@@ -104,3 +105,12 @@ class PostgresqlFaults:
         with target.start_blocked():
             stalled = sum(await asyncio.gather(*(proxy.stall(fault.length_s) for proxy in database.proxies)))
         return Effect(stalled > 0, f"{stalled} connections for {fault.length_s:.1f} s")
+
+    async def _isolate(self, target: Target, fault: Fault) -> Effect:
+        """Cut one of several servers off from PostgreSQL."""
+        proxy = self.databases[target.name].proxies[fault.node]
+        cut_off = proxy.stall if Isolation(fault.detail) is Isolation.STALL else proxy.refuse
+        with target.start_blocked():
+            target.note_outage(fault.node)
+            affected = await cut_off(fault.length_s)
+        return Effect(affected > 0, f"{fault.detail} for {fault.length_s:.1f} s")

@@ -4,12 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from random import Random
 
+from load.chaos.balancer import Balancer
 from load.chaos.database import Database
 from load.chaos.node import Node
 from load.chaos.report import Findings
+from load.chaos.takeover import TakeoverWatch
 from load.http.address import Address
+from load.http.connection import Response
 from load.orders.generated import SentOrders, VariedOrders
 
 
@@ -21,20 +25,26 @@ def orders_for(*, seed: int, name: str) -> VariedOrders:
 class Target:
     """The servers `nodes` on one `database`. `ledger` records the orders that clients have sent to `address`.
 
-    `client_errors` counts the 503s, the refused and the lost connections of clients.
+    If there are several servers, a load balancer is in front of them, whose files are in `folder`. `client_errors`
+    counts the 503s, the balancer's own responses, the refused and the lost connections of clients.
     """
 
-    def __init__(self, *, findings: Findings, nodes: Sequence[Node], database: Database, seed: int) -> None:
+    def __init__(
+        self, *, findings: Findings, nodes: Sequence[Node], database: Database, folder: Path, seed: int
+    ) -> None:
         self.name = findings.target
         self.findings = findings
         self.nodes = nodes
         self.database = database
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.client_errors: Counter[str] = Counter()
+        self.balancer = Balancer(folder, [node.address for node in nodes]) if len(nodes) > 1 else None
+        self.takeovers = TakeoverWatch(database) if len(nodes) > 1 else None
+        self._acknowledged_by = bytearray()  # For each order, the index of the server that acknowledged it.
 
     @property
     def address(self) -> Address:
-        return self.nodes[0].address
+        return self.balancer.address if self.balancer else self.nodes[0].address
 
     @property
     def starts(self) -> int:
@@ -50,15 +60,46 @@ class Target:
             yield
 
     async def start(self) -> None:
-        """Start all nodes. Raises RunFailed."""
-        await asyncio.gather(*(node.start() for node in self.nodes))
+        """Start all nodes, one after the other. Raises RunFailed."""
+        for node in self.nodes:
+            await node.start()
 
     async def terminate(self) -> None:
         """Send SIGTERM to all nodes, and wait for their end."""
         await asyncio.gather(*(node.terminate() for node in self.nodes))
 
+    def node_of(self, response: Response) -> int | None:
+        """Return the index of the server that sent a response, or None if it is the load balancer's own."""
+        return self.balancer.node_of(response) if self.balancer else 0
+
+    def note_acknowledged(self, indexes: range, response: Response) -> None:
+        """Record that a server has acknowledged these orders with this response."""
+        self.ledger.note_acknowledged(indexes)
+        self._acknowledged_by.extend(bytes(len(self.ledger) - len(self._acknowledged_by)))
+        self._acknowledged_by[indexes.start : indexes.stop] = bytes([self.node_of(response) or 0]) * len(indexes)
+
+    def orders_to_read(self, node: int) -> list[int]:
+        """Return the indexes of acknowledged orders to read from this server: other servers acknowledged them.
+
+        For all servers together, these are all acknowledged orders. If there is only one server, it reads its own.
+        """
+        count, others = len(self.nodes), max(1, len(self.nodes) - 1)
+        return [
+            index
+            for index in self.ledger.acknowledged_indexes()
+            if (self._acknowledged_by[index] + 1 + index % others) % count == node
+        ]
+
+    def note_outage(self, node: int) -> None:
+        """Must be called when this server was killed, frozen or cut off from its database."""
+        process = self.nodes[node].process
+        if self.takeovers and process.is_launched:
+            self.takeovers.begin(process.pid)
+
     def close(self) -> None:
-        """Kill the nodes and close the database; can be called twice. Blocks for a moment."""
+        """Kill the nodes and the balancer, and close the database; can be called twice. Blocks for a moment."""
+        if self.balancer:
+            self.balancer.close()
         for node in self.nodes:
             node.close()
         self.database.close()

@@ -22,17 +22,28 @@ from tests.load.shop import Shop
 Send = Callable[[int], None]
 
 
-def new_target(name: str, folder: Path, *, command: Sequence[str]) -> Target:
-    """Return a target with one server, which is not started."""
+def new_target(name: str, folder: Path, *, command: Sequence[str], nodes: int = 1) -> Target:
+    """Return a target whose servers and load balancer are not started."""
     findings, database = Findings(target=name), SqliteDatabase(folder / name / "orders.db")
-    node = Node(
-        findings=findings,
-        command=command,
-        controls=Controls(folder / "controls"),
-        folder=folder / name,
-        database=database.addresses[0],
-    )
-    return Target(findings=findings, nodes=[node], database=database, seed=1)
+    servers = [
+        Node(
+            findings=findings,
+            command=command,
+            controls=Controls(folder / "controls"),
+            folder=folder / name / (str(node) if nodes > 1 else ""),
+            database=database.addresses[0],
+        )
+        for node in range(nodes)
+    ]
+    return Target(findings=findings, nodes=servers, database=database, folder=folder, seed=1)
+
+
+@pytest.fixture
+def balanced(tmp_path: Path) -> Iterator[Target]:
+    """A target with three servers behind a load balancer. Nothing is started."""
+    target = new_target(RECORD, tmp_path, command=["no-server"], nodes=3)
+    yield target
+    target.close()
 
 
 @pytest.fixture

@@ -6,18 +6,19 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from load.chaos import command as command_module
 from load.chaos.command import main
-from load.chaos.faults import POSTGRESQL, SQLITE, TARGETS, FaultKind, plan_faults
+from load.chaos.faults import NODES, POSTGRESQL, SQLITE, TARGETS, FaultKind, plan_faults
 from load.chaos.target import Target
 from load.http.connections import Timeouts
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
-from tests.process import HANGS_AFTER_S, ROOT, processes_with, wait_until
+from tests.process import HANGS_AFTER_S, ROOT, need, processes_with, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +31,11 @@ HARMLESS = str(
     )
 )
 """The seed of a run whose first fault comes soon and does not stop a server."""
+AROUND_THE_LEASE = {FaultKind.KILL, FaultKind.KILL_ALL, FaultKind.FREEZE, FaultKind.ISOLATE}
+SEVERAL_SERVERS = str(
+    next(seed for seed in count(1) if {fault.kind for fault in plan_faults(seed, 6, NODES)} >= AROUND_THE_LEASE)
+)
+"""The seed of a run whose first six faults kill, freeze and cut off servers."""
 LATE = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
 """The seed of a run whose first fault comes late, after over 2.5 seconds."""
 
@@ -67,6 +73,25 @@ def test_no_kind_of_fault_loses_an_order(flags: list[str], tmp_path: Path, open_
         assert not any(count for name, count in shop.items() if name not in ("shop", "acknowledged", "found")), out
     assert [*folder.iterdir()] == [], out
     folder.rmdir()
+
+
+@pytest.mark.postgresql
+def test_several_servers_on_one_database_lose_nothing(open_folder: Path, tmp_path: Path) -> None:
+    need("caddy")
+    need_postgresql()
+    report = tmp_path / "report.json"
+    flags = ["--postgresql", str(installed_programs()), "--nodes", "3", "--seed", SEVERAL_SERVERS, "--faults", "6"]
+    with run_chaos(open_folder, *flags, "--orders", "2000", "--json", str(report)) as process:
+        out, err = process.communicate(timeout=HANGS_AFTER_S)
+    assert (process.returncode, err) == (0, ""), out
+    found = json.loads(report.read_text())
+    assert found["passed"], out
+    for shop in found["shops"]:
+        assert shop["acknowledged"] > 100, out
+        # Orders of a killed server wait for its lease to expire.
+        assert shop["longest_wait_seconds"] >= 0, out
+    assert processes_with(str(open_folder)) == []
+    assert [*open_folder.iterdir()] == [], out
 
 
 def test_a_server_that_loses_orders_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,9 +154,12 @@ def test_sigint_and_sigterm_leave_no_server_running(number: signal.Signals, stat
 
 
 @pytest.mark.postgresql
-def test_sigint_leaves_no_postgresql_running(open_folder: Path) -> None:
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_sigint_leaves_no_postgresql_and_no_load_balancer_running(nodes: int, open_folder: Path) -> None:
     need_postgresql()
-    flags = ["--postgresql", str(installed_programs()), "--faults", "27", "--seed", LATE]
+    if nodes > 1:
+        need("caddy")
+    flags = ["--postgresql", str(installed_programs()), "--nodes", str(nodes), "--faults", "27", "--seed", LATE]
     with run_chaos(open_folder, *flags) as process:
         wait_until(lambda: all(any_listening(open_folder, name) for name in TARGETS))
         process.send_signal(signal.SIGINT)
@@ -142,7 +170,7 @@ def test_sigint_leaves_no_postgresql_running(open_folder: Path) -> None:
 
 
 def any_listening(folder: Path, name: str) -> bool:
-    return any(b"listening" in log.read_bytes() for log in folder.glob(f"*/{name}/server-*.log"))
+    return any(b"listening" in log.read_bytes() for log in folder.glob(f"*/{name}/**/server-*.log"))
 
 
 def test_servers_that_do_not_start_are_a_failure(

@@ -2,13 +2,14 @@
 
 import asyncio
 from itertools import chain, count
+from typing import Any
 
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.chaos.clients import CATCH_UP_S, RateLimit, Reply, RetryingClient
-from load.chaos.report import WRONG
+from load.chaos.report import BALANCER, WRONG
 from load.chaos.target import Target
 from load.http.address import Address, ServerUrl
 from tests.load.chaos.conftest import Send
@@ -42,7 +43,8 @@ def ask(target: Target, *answers: bytes) -> Reply:
         server = ScriptedServer(*answers)
         server.add_socket(listener)
         url = f"http://127.0.0.1:{port}"
-        target.nodes[0].address = Address(ServerUrl.parse(url), listener.family, ("127.0.0.1", port))
+        listening: Any = target.balancer or target.nodes[0]
+        listening.address = Address(ServerUrl.parse(url), listener.family, ("127.0.0.1", port))
         client = RetryingClient(target)
         try:
             return await client.send(target.address.post("/order", b""))
@@ -64,6 +66,24 @@ def test_a_503_without_retry_after_is_wrong_and_a_full_disk_is_counted(target: T
     ask(target, FULL, DONE)
     assert target.client_errors == {"503s": 1, "disk full": 1}
     assert target.findings.problems[WRONG] == [("a 503 without Retry-After", 0)]
+
+
+def test_after_a_response_of_the_load_balancer_it_is_not_known_whether_the_order_is_stored(balanced: Target) -> None:
+    answers = [b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status for status in (502, 503, 504)]
+    reply = ask(balanced, *answers, DONE.replace(b"\r\n\r\n", sent_by(balanced, 2)))
+    assert (reply.answer.status, reply.unanswered, reply.unavailable) == (202, 3, 0)
+    assert (balanced.client_errors, balanced.node_of(reply.answer)) == ({BALANCER: 3}, 2)
+    assert balanced.findings.problems[WRONG] == []
+
+
+def test_a_502_of_a_server_behind_the_load_balancer_is_a_response(balanced: Target) -> None:
+    failed = b"HTTP/1.1 502 Failed\r\nContent-Length: 0" + sent_by(balanced, 0)
+    assert ask(balanced, failed, DONE).answer.status == 502
+
+
+def sent_by(target: Target, node: int) -> bytes:
+    """The last header of a response that the load balancer passes on from this server."""
+    return b"\r\nX-Node: 127.0.0.1:%d\r\n\r\n" % target.nodes[node].address.url.port
 
 
 def test_a_server_that_takes_a_different_order_with_a_known_id_is_found(target: Target, send: Send, shop: Shop) -> None:
