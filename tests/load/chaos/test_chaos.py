@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from load.chaos import command as command_module
+from load.chaos import run as run_module
 from load.chaos.command import main
 from load.chaos.faults import NODES, POSTGRESQL, SQLITE, TARGETS, FaultKind, plan_faults
 from load.chaos.target import Target
@@ -116,7 +116,7 @@ def test_unprocessed_orders_are_a_failure(
     async def never(target: Target, *, timeouts: Timeouts) -> bool:
         return False
 
-    monkeypatch.setattr(command_module, "wait_until_processed", never)  # no real server fails this way
+    monkeypatch.setattr(run_module, "wait_until_processed", never)  # no real server fails this way
     flags = ["--faults", "1", "--orders", "1", "--seed", HARMLESS, "--folder", str(tmp_path)]
     assert main(flags, server=LOSING_SERVER) == 1
     lines = capsys.readouterr().out.splitlines()
