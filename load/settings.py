@@ -30,7 +30,7 @@ EXCLUSIVE = (
 )
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 DESCRIPTION = """\
-Sends orders to a server, waits until they are processed, reads every acknowledged one back and says whether anything
+Sends orders to a server, waits until they are processed, reads every acknowledged order back and says whether anything
 was lost or differs. Without flags: 1,000 clients that connect at once and send one order each."""
 EPILOG = """\
 exit status: 0 when every order that got a 202 was read back, is as it was sent, and is Completed, Failed or Cancelled;
@@ -116,7 +116,8 @@ def _orders(flags: argparse.Namespace) -> int:
     if flags.replay:
         return HIGHEST
     if flags.duration_s:
-        # Counts the orders that are due before the end. Rounded first: a floating-point error must not add an order.
+        # The number of orders that are due before the end of the run. Rounded first: a floating-point error must not
+        # add an order.
         due: float = flags.rate * (flags.warm_up_s + flags.duration_s)
         return max(1, math.ceil(round(due, 6)))
     return BULK_REQUESTS * int(flags.bulk) if flags.bulk else ORDERS
@@ -147,8 +148,8 @@ def _new_parser() -> CommandParser:
     add("--bulk", "N", whole_number(MOST_PER_REQUEST), bulk)
     group = parser.add_argument_group("how it is sent")
     concurrency = (
-        "connections; each sends its next request after the response to the last one (as many as requests, up to 1000; "
-        "with --replay 64, with --bulk 4); with --rate the most that are opened (1000)"
+        "connections: each sends its next request after the response to its previous one (as many as requests, up to "
+        "1000; with --replay 64, with --bulk 4); with --rate, at most this number is opened (1000)"
     )
     add("--concurrency", "N", whole_number(), concurrency)
     add("--batch", "N", whole_number(), "send N orders at once, wait for all N answers, then the next N")

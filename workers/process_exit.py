@@ -17,7 +17,8 @@ EXIT_DELAY_S = 0.5
 def fill_standard_streams() -> None:
     """Opens /dev/null for each standard stream that is closed.
 
-    Otherwise the next opened file, such as the database, would get the number of the stream and receive its output.
+    Without this call, the next opened file, such as the database, would get the number of the stream and receive its
+    output.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
@@ -44,7 +45,7 @@ def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signa
     except KeyboardInterrupt:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        print("interrupted: run the same command again to go on", file=sys.stderr)  # noqa: T201
+        print("interrupted: run the same command again to continue", file=sys.stderr)  # noqa: T201
         return 128 + received[0]
     except BrokenPipeError:
         _discard_output(sys.stdout.fileno())
@@ -71,7 +72,7 @@ def exit_within(limit_s: float, status: int) -> None:
     for each in flushes:
         each.join(max(0.0, deadline_s - time.monotonic()))
     if any(each.is_alive() for each in flushes):
-        # At its end, Python would flush the streams once more, and wait for ever.
+        # A normal exit of Python would flush the streams once more, and wait for ever.
         os._exit(status)
 
 
@@ -82,7 +83,7 @@ def _flush_streams() -> None:
             try:
                 stream.flush()
             except OSError:
-                # At its end, Python would flush once more, fail, and exit with status 120.
+                # A normal exit of Python would flush once more, fail, and have the status 120.
                 _discard_output(stream.fileno())
 
 

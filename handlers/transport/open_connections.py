@@ -43,7 +43,7 @@ class OpenConnections:
         self._timer = PeriodicCallback(self.close_timed_out, interval_s * 1_000)
 
     def __len__(self) -> int:
-        """How many connections are open, including those of `count_others`."""
+        """How many connections are open, including the connections that `count_others` counts."""
         return len(self._open) + self._count_others()
 
     def __iter__(self) -> Iterator[TimedConnection]:
@@ -51,11 +51,12 @@ class OpenConnections:
         return iter(list(self._open))
 
     def has_room(self) -> bool:
-        """Whether another connection can be added. If not, logs a warning, but not for each connection."""
+        """Whether another connection can be added. If none can be added, logs a warning, but not for each
+        connection."""
         has_room = len(self) < self.limit
         if not has_room:
             if not self._is_full:
-                _log.warning("all %d connections are in use: new ones are rejected", self.limit)
+                _log.warning("all %d connections are in use: new connections are rejected", self.limit)
             self._is_full = True
         return has_room
 
@@ -72,8 +73,8 @@ class OpenConnections:
         if not self._open:
             self._timer.stop()
             self._unused.set()
-        # `_is_full` suppresses further warnings. If it became false as soon as one connection is free, there could be
-        # a warning for each rejected client.
+        # `_is_full` suppresses further warnings. If `_is_full` became false as soon as one connection is free, there
+        # could be a warning for each rejected client.
         self._is_full = self._is_full and len(self) > self.limit * WARN_AGAIN_BELOW
 
     async def close_timed_out(self) -> None:
@@ -87,6 +88,6 @@ class OpenConnections:
                 await asyncio.sleep(0)
 
     async def wait_until_unused(self, timeout_s: float) -> None:
-        """Waits until no connection is open, at most `timeout_s` seconds. Ignores those of `count_others`."""
+        """Waits until no connection of this set is open, at most `timeout_s` seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._unused.wait(), timeout_s)

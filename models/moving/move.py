@@ -1,9 +1,9 @@
 """Moves all orders of a SQLite file to an empty PostgreSQL database. Runs on the main thread.
 
 Each batch of orders is copied in one transaction, which also stores the sequence of its last order in the table `move`.
-So a move that was interrupted at any point goes on where it was. No server starts on the database before all orders are
-copied and compared. Then the file is marked, so that no server starts on it any more, and after that the database is
-opened to servers: at no time can servers start on both.
+So a move that was interrupted at any point continues from there. No server starts on the database before all orders are
+copied and compared. Then the file is marked, so that no server starts on the file any more. After that, servers can
+start on the database. So at no time can servers start on both.
 """
 
 import time
@@ -29,7 +29,7 @@ from models.postgresql.connection.database import DEADLINE_S
 
 
 class MoveOptions(NamedTuple):
-    """What tests replace: the size of a batch, how long errors of PostgreSQL are retried, and the clocks.
+    """Values that only tests change: the size of a batch, how long errors of PostgreSQL are retried, and the clocks.
 
     `clock` returns monotonic seconds, `wall_us` the wall clock time, and `database_us` time of the database's clock.
     """
@@ -45,7 +45,7 @@ DEFAULT_OPTIONS = MoveOptions()
 
 
 def move(file: Path, url: PostgresqlUrl, *, report: Report, options: MoveOptions = DEFAULT_OPTIONS) -> None:
-    """Moves the orders of the file to the database, or goes on with a move that was interrupted.
+    """Moves the orders of the file to the database, or continues a move that was interrupted.
 
     Raises MoveError or DatabaseRefusedError if that is not possible. After that, as after any interruption, no server
     can start on a database that has only a part of the orders.
@@ -69,7 +69,7 @@ class _Move:
         self._summary = source.summary()
 
     def run(self, found: MoveState | None) -> None:
-        """Begins a move, or goes on with the one that was found in the database, and finishes it."""
+        """Begins a move, or continues the move that was found in the database, and finishes it."""
         mark = self._source.mark()
         if found and found.is_finished and mark and mark.move == found.id:
             self._report(f"the orders of {self._source.path} have been moved already")
@@ -78,7 +78,7 @@ class _Move:
         move = self._begin(found, mark)
         self._report(f"copying {self._summary.orders:,} orders from {self._source.path} to {self._target.name}")
         if move.copied:
-            self._report(f"going on with the move that was interrupted: {move.copied:,} orders are copied")
+            self._report(f"continuing the interrupted move: {move.copied:,} orders have been copied")
         batches = Batches(
             self._source,
             Conversion(move.node, move.ahead_us + self._summary.clock_step_us),
@@ -94,7 +94,7 @@ class _Move:
         self._report_next_step()
 
     def _begin(self, found: MoveState | None, mark: Mark | None) -> MoveState:
-        """The move to go on with: the one that was found, if it moves this file, or a new one."""
+        """The move to continue: the one that was found, if it moves this file, or a new one."""
         path, target = self._source.path, self._target.name
         if mark and (found is None or mark.move != found.id):
             raise MoveError(f"the orders of {path} were moved already, to {mark.target}")

@@ -72,7 +72,7 @@ class Target:
     def state(self) -> MoveState | None:
         """The move that fills or has filled the database; None if the database is empty.
 
-        Otherwise raises MoveError or DatabaseRefusedError.
+        Raises MoveError or DatabaseRefusedError in all other cases.
         """
 
         def read(connection: Connection) -> MoveState | None:
@@ -121,7 +121,7 @@ class Target:
         return self._in_transaction(replace)
 
     def copy(self, move: MoveState, read: Callable[[int], Batch | None]) -> Batch | None:
-        """Copies the batch that `read` returns for the last copied sequence. Returns None if there is no more batch."""
+        """Copies the batch that `read` returns for the last copied sequence. Returns None if no batch is left."""
 
         def copy(connection: Connection) -> Batch | None:
             connection.execute(target_statements.WAIT_FOR_FILE)
@@ -145,7 +145,7 @@ class Target:
         self._run(lambda: self._database.psycopg_connection.execute(target_statements.ANALYZE), answer_s=LONG_ANSWER_S)
 
     def recount(self) -> Recount:
-        """Counts the rows of the tables. Raises MoveError if they do not fit together, or if a server has started."""
+        """Counts the rows of the tables. Raises MoveError if they contradict each other, or if a server has started."""
 
         def count(connection: Connection) -> Recount:
             connection.execute(target_statements.USE_WHOLE_TABLES)
@@ -242,7 +242,7 @@ def _move_errors(name: str) -> Iterator[None]:
         with storage_errors():
             yield
     except StorageError as error:
-        raise MoveError(f"{name}: {error} ({error.code}): run the same command again to go on") from error
+        raise MoveError(f"{name}: {error} ({error.code}): run the same command again to continue") from error
 
 
 def _row(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:

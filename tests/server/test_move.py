@@ -125,7 +125,7 @@ def test_a_signal_ends_the_command_and_the_next_one_goes_on(
     assert not starts(url)
     status, stdout, _ = run_server(*command(many_orders, url)[2:])
     assert status == 0
-    assert "going on with the move that was interrupted" in stdout
+    assert "continuing the interrupted move" in stdout
     check_moved(many_orders, url, MANY)
 
 

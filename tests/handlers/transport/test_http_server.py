@@ -350,7 +350,7 @@ async def test_a_connection_over_the_limit_is_a_503(server: RunningServer, log: 
                     assert_is_problem(answer, 503, "overloaded", "/")
                     assert answer.headers["Retry-After"] == "1"
                     assert await third.is_closed_by_server()
-        assert [record.getMessage() for record in log] == ["all 2 connections are in use: new ones are rejected"]
+        assert [record.getMessage() for record in log] == ["all 2 connections are in use: new connections are rejected"]
         log.clear()
         await assert_is_served(first)
         async with server.connection() as fourth:
