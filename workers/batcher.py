@@ -19,7 +19,7 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 _Waiting = tuple[T, Waiter[R], int, int]
-"""An item, the waiter for its result, 1 if the item counts towards `max_waiting`, else 0, and the size of the item."""
+"""A tuple: the item, the waiter for its result, 1 if it counts towards `max_waiting` else 0, and the item's size."""
 
 MAX_ITERATIONS = 4
 """The maximum number of iterations of the event loop that a batch waits for more items."""
@@ -35,7 +35,7 @@ class CallQueue(Protocol):
 
 
 class BatchHooks(Protocol):
-    """The batcher calls these methods on the event loop, before and after each batch. It logs their exceptions."""
+    """The batcher calls these methods on the event loop, before and after each batch, and logs their exceptions."""
 
     def before_batch(self) -> None:
         """Called before a batch is formed. An item submitted here with `first=True` is part of that batch."""

@@ -120,7 +120,8 @@ def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> Proces
     if settings.processor == WEBHOOK and settings.webhook is None:
         raise ValueError("--processor webhook needs --webhook-url and --webhook-secret or ORDERS_WEBHOOK_SECRET")
     if settings.processor != WEBHOOK and any(each.partition("=")[0] == "--webhook-url" for each in arguments):
-        # Otherwise orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for later use.
+        # Without this check, orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for
+        # later use.
         raise ValueError("--webhook-url needs --processor webhook")
     return settings
 

@@ -1,4 +1,4 @@
-"""Resets what a forked child process inherits from the server. Runs on the only thread of the child.
+"""Resets the state that a forked child process inherits from the server. Runs on the only thread of the child.
 
 A user's function can fork the process of the server.
 """
@@ -22,8 +22,8 @@ def forget_executors() -> None:
 
 def reset_signals(numbers: Collection[int]) -> None:
     """Restores the default actions of these signals. A signal then ends the child, and does not reach the server."""
-    # The child shares the descriptor to which Python writes a signal in order to wake the event loop of the server.
-    # Otherwise a signal to the child would also stop the server.
+    # Python writes each signal to this descriptor, to wake the event loop. The child shares the descriptor with the
+    # server. Without this call, a signal to the child would also stop the server.
     signal.set_wakeup_fd(-1)
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)

@@ -24,7 +24,7 @@ class IdleMaintenance:
         self._idle_s = 0
 
     def second_passed(self) -> None:
-        """Must be called each second. Does not wait for maintenance. If it fails, it is repeated a second later."""
+        """Must be called each second. Does not wait for maintenance. Failed maintenance is repeated a second later."""
         self._idle_s += 1
         if self._idle_s > IDLE_S:
             with contextlib.suppress(QueueFullError, QueueClosedError):

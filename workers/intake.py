@@ -7,8 +7,8 @@ from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult
 from workers.batcher import WriteBatcher
 
 MAX_GROUPS = 4
-"""The maximum number of groups in progress: two that are being written, and two for the next commit. A group is the
-orders of one call of `insert_many`."""
+"""The maximum number of groups in progress: two that are being written, and two for the next commit. The orders of one
+call of `insert_many` are a group."""
 GROUPS_BETWEEN_CLAIMS = 8
 """The number of groups that are stored between two claims under high load (`Intake.is_under_high_load`)."""
 

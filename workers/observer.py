@@ -11,7 +11,7 @@ from models.writes import AnyWrite, WriteResult
 
 
 class ServiceObserver(Protocol):
-    """Methods are called on the event loop unless their docstrings say otherwise. They must not block or raise."""
+    """Methods are called on the event loop unless their docstrings say otherwise, and must not block or raise."""
 
     @property
     def wants_changes(self) -> bool:
@@ -27,7 +27,7 @@ class ServiceObserver(Protocol):
         """
 
     def feed_read(self, read: FeedRead) -> None:
-        """Called with each part of the store's feed, which has the changes of all servers, this one included."""
+        """Called with each part of the store's feed, which has the changes of all servers, including this server."""
 
     def second_passed(self) -> None:
         """Called about once a second."""

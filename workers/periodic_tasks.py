@@ -98,7 +98,8 @@ class PeriodicTasks:
                 self._probe(work)
 
     def _probe(self, work: Work) -> None:
-        """Starts a probe, which detects that storage works again, even if no order arrives. Does not wait for it."""
+        """Starts a probe without waiting for it. So the service notices that storage works again, even without
+        orders."""
         with contextlib.suppress(QueueFullError, QueueClosedError):
             # If a probe is running, all requests made in the meantime share the next probe.
             self._threads.probe(work).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -271,7 +271,7 @@ class OrderService:
                 await self._threads.probe(work)
 
     def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:
-        """Records outcomes and claims orders. For a caller that processes orders itself and does not call `start`."""
+        """Records outcomes and claims orders. Used by callers that process orders themselves, without `start`."""
         return self._intake.finish_and_claim(write)
 
     # Hooks of the WriteBatcher
@@ -292,7 +292,8 @@ class OrderService:
             self._dispatcher.wake()
         reports_changes = self._observer.wants_changes and not self._sharing.reports_changes
         changes = changes_in(items, results) if self._waiters or reports_changes else None
-        # Before the calls of the observer, so that an error of the observer delays no request that waits for an order.
+        # Wakes requests before it calls the observer, so that an error of the observer delays no request that waits for
+        # an order.
         if changes is not None:
             self._waiters.publish(changes)
         self._observer.batch_written(items, results)

@@ -21,7 +21,8 @@ from workers.observer import ServiceObserver
 MAX_BATCH = 2_000
 """The number of orders at which a batch of writes is full."""
 MAX_SENT = 2
-"""The number of batches of writes that the writer thread has at a time: a running one, and a full one that waits."""
+"""The number of batches of writes that the writer thread has at a time: a running batch, and a full batch that
+waits."""
 MAX_HISTORIES = 50
 """The maximum number of histories that one call reads. It takes about as long as a call that finds 1,000 orders."""
 MAX_WAITING = 10_000
@@ -29,7 +30,7 @@ MAX_WAITING = 10_000
 
 
 class StoreThreads:
-    """One thread that writes, one that reads, and one that lists, each with its own connection to the store.
+    """A thread for writes, a thread for reads and a thread for listings, each with its own connection to the store.
 
     The database allows one writer at a time, so a second writing thread would only wait. Listings have a separate
     thread, because a long listing would delay other reads.
@@ -153,7 +154,7 @@ class StoreThreads:
         return [self.store.tend()] * len(requests)
 
     def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
-        # `FeedPolling` has one request at a time, so no part of the feed goes to the wrong one.
+        # `FeedPolling` has one request at a time, so no part of the feed goes to the wrong request.
         return [self.store.feed.read() if self.store.feed else None for _ in requests]
 
     def _read_ends(self, requests: Sequence[Sequence[int]]) -> list[Sequence[int]]:

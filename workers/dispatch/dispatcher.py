@@ -25,7 +25,7 @@ from workers.safe_log import log_safely
 MAX_CLAIM = 1_000
 """The maximum number of stored orders that one write claims."""
 MAX_NEW_CLAIM = 4_000
-"""The maximum number of new orders that the write that stores them claims. A group of orders of a stream is smaller."""
+"""When a write stores new orders, it claims at most this number of them. A group of orders of a stream is smaller."""
 COLLECT_S = 0.01
 """How many seconds outcomes wait for further outcomes while the runner has enough orders for a longer time."""
 LAST_WRITE_S = 15.0
@@ -47,7 +47,7 @@ class ClaimQueue(Protocol):
         """Records the outcomes in `write` and claims up to `write.most` orders. The result is the claimed orders.
 
         If awaiting the result raises a StorageError, no order was claimed, and the caller must pass the same outcomes
-        again. If an outcome is already recorded, it changes nothing.
+        again. An outcome that is already recorded changes nothing.
         """
 
     async def wait_for_low_load(self) -> None:
@@ -93,7 +93,7 @@ class Dispatcher:
         self._is_waiting = False
         self._reserved = 0
         self._queued_write: asyncio.Future[ClaimedOrders] | None = None
-        """The latest write, unless it is in a batch that was sent to the store."""
+        """The latest write, while it waits in the queue; None as soon as its batch is sent to the store."""
         self._changed = asyncio.Event()
         self._attempts = OpenAttempts(
             runner=runner,
@@ -130,7 +130,7 @@ class Dispatcher:
             self._submit(write).add_done_callback(partial(self._end_claim, write))
 
     def batch_begins(self) -> None:
-        """Must be called when a batch of writes is sent to the store, with all writes of the dispatcher so far."""
+        """Must be called when the waiting writes are sent to the store as a batch."""
         self._queued_write = None
 
     async def stop(self, timeout_s: float) -> int:

@@ -18,7 +18,7 @@ from workers.observer import ServiceObserver
 from workers.processors.outcomes import NotSentError
 from workers.processors.processor import AttemptRunner
 
-# A constant, because to read a member of an enumeration takes longer than the rest of the loops that use it.
+# A constant, because reading `Status.COMPLETED` takes longer than all other work of the loops that use it.
 _COMPLETED = Status.COMPLETED
 
 
@@ -66,8 +66,8 @@ class OpenAttempts:
     def start(self, orders: Sequence[Order]) -> None:
         """Makes an attempt at each of these claimed orders.
 
-        Raises RuntimeError if no thread can be started. In this case, calls `put_back` for the orders whose attempts
-        have not begun.
+        Raises RuntimeError if no thread can be started. After this error, calls `put_back` for the orders whose
+        attempts have not begun.
         """
         if isinstance(orders, ClaimedRun) and self._runner.takes_runs:
             self._running_runs.append(orders)
@@ -124,12 +124,12 @@ class OpenAttempts:
 
     @contextlib.contextmanager
     def collected_at_end(self) -> Iterator[None]:
-        """Results that are reported within this context do not wake the event loop. They are collected at its end."""
+        """Results that are reported in the block do not wake the event loop. The end of the block collects them."""
         self._is_deferred = True
         try:
             yield
         finally:
-            # First the flag: a result that is reported later wakes the event loop.
+            # Resets the flag first, so that a result that is reported from now on wakes the event loop.
             self._is_deferred = False
             if self._reported:
                 self._collect()
@@ -155,7 +155,8 @@ class OpenAttempts:
             return self._retry_policy.after(order, RuntimeError(f"{type(error).__name__}, which can't be read"))
 
     def _report(self, orders: Sequence[Order], outcome: Outcome | None, duration_s: float | None) -> None:
-        # First the result, then the flags: they are reset before `_collect` reads the results, so it misses none.
+        # Adds the result before it reads the flags. `_collect` resets the flags before it reads the results. So no
+        # result is missed.
         self._reported.append((orders, outcome, duration_s))
         if not self._is_woken and not self._is_deferred:
             self._is_woken = True
@@ -169,13 +170,14 @@ class OpenAttempts:
     def _collect(self) -> None:
         """Turns all reported results into outcomes."""
         self._is_woken = False
-        # Only those that are there now, so that busy threads can't keep the event loop here.
+        # Reads only the results that have been reported by now. If threads report more all the time, the loop still
+        # ends.
         for _ in range(len(self._reported)):
             orders, outcome, duration_s = self._reported.popleft()
             if isinstance(orders, ClaimedRun):
                 self._collect_run(orders, duration_s)
                 continue
-            # Without a call of `_is_running` for each order, because there can be thousands of them.
+            # Does not call `_is_running`: a call for each order would take long if there are thousands of orders.
             running = [order for order in orders if self._running.get(order.sequence) is order]
             for order in running:
                 del self._running[order.sequence]

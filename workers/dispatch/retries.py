@@ -21,8 +21,8 @@ INTERRUPTED = "the process ended during the attempt"
 """The error that is stored for an attempt that a crash interrupted."""
 
 MAX_BUSY_US = 86_400 * 1_000_000
-"""In this number of microseconds after an order is accepted, an attempt does not count towards `--max-attempts` if the
-receiver of webhooks is busy."""
+"""The number of microseconds after the acceptance of an order in which an attempt does not count towards
+`--max-attempts` if the receiver of webhooks is busy."""
 MIN_EXTRA_DELAY_S = 1.0
 MAX_EXTRA_DELAY_S = 60.0
 """If a busy receiver refuses an order again, the order waits until some time after the pause of deliveries. This extra
@@ -66,7 +66,7 @@ class RetryPolicy:
         """The outcome of an attempt that does not count towards `max_attempts`, because the receiver was busy."""
         delay_s = error.retry_after_s
         # `claims` counts all attempts. If it is higher than `attempts`, an earlier attempt did not count: the receiver
-        # has probably refused this order before. Other orders go first, in case it refuses only this one.
+        # has probably refused this order before. Other orders go first, in case the receiver refuses only this order.
         if order.claims > order.attempts:
             delay_s += min(max(delay_s, MIN_EXTRA_DELAY_S), MAX_EXTRA_DELAY_S)
         due_us = self._clock() + round(delay_s * _MICROSECONDS)

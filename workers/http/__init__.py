@@ -1,1 +1,1 @@
-"""An HTTP client on libcurl, for many requests to one URL. It depends on `workers.backoff` alone."""
+"""An HTTP client on libcurl, for many requests to one URL. Depends only on `workers.backoff`."""

@@ -28,13 +28,13 @@ class HttpThread:
     Connections are kept open between requests. With HTTP/2, requests share connections. `clock` returns monotonic
     seconds.
 
-    If libcurl sends a request on a connection that the receiver has closed, libcurl can send the request again. This is
-    allowed in two cases only: shortly after the receiver has closed another connection, and with HTTP/2, because such a
-    receiver tells which requests it has not processed. So a receiver that closes a connection because of a request gets
-    this request only once.
+    If libcurl sends a request on a connection that the receiver has closed, libcurl can send the request again.
+    `HttpThread` allows this repetition in two cases only: shortly after the receiver has closed another connection, and
+    with HTTP/2, because a receiver with HTTP/2 says which requests it has not processed. So a receiver that closes a
+    connection because of a request gets this request only once.
 
     The thread does not end because of an error of libcurl or of this program. All requests that have no result then
-    fail, and the thread goes on with new connections, after a delay that `backoff` sets.
+    fail, and the thread continues with new connections, after a delay that `backoff` sets.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class HttpThread:
         """
         with self._lock:
             if self._thread is None and not self._closing.is_set():
-                # The process does not wait for it: at the end, libcurl waits for DNS lookups, which can take long.
+                # A daemon thread, so that the process can exit without it: when the thread ends, libcurl waits for DNS
+                # lookups, which can take long.
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread

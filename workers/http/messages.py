@@ -34,7 +34,7 @@ class FailureKind(enum.Enum):
     NOT_HTTP = "not HTTP"
     """The connection was closed, or the received bytes are not a response."""
     INTERNAL = "internal"
-    """This program or libcurl failed. This says nothing about the receiver."""
+    """This program or libcurl failed, but not necessarily the receiver."""
 
 
 class Failure(Struct, frozen=True, gc=False):

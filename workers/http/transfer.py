@@ -21,7 +21,7 @@ _MILLISECONDS = 1_000
 
 
 class Transfer:
-    """An easy handle of libcurl with the settings for `target`. It is used for one request after another.
+    """An easy handle of libcurl with the settings for `target`, which is used for one request after another.
 
     Certificates are verified with the files that Python's `ssl` uses: the files of the system, or SSL_CERT_FILE and
     SSL_CERT_DIR. The environment variables of `curl` set the proxies.
@@ -60,8 +60,8 @@ class Transfer:
         return self._response(self.handle.getinfo(pycurl.RESPONSE_CODE))
 
     def result_after(self, code: int, text: str) -> Response | Failure:
-        """How the request ended, after an error of libcurl. If a complete response head arrived, returns a response."""
-        status = self.handle.getinfo(pycurl.RESPONSE_CODE)  # 0 if the only response is that of a proxy to CONNECT
+        """The result of a request that ended with this error of libcurl: a Response if its whole head has arrived."""
+        status = self.handle.getinfo(pycurl.RESPONSE_CODE)  # 0 if only a proxy has responded, to CONNECT
         if status and _last_head(self._lines) is not None:
             return self._response(status)
         system_error = self.handle.getinfo(pycurl.OS_ERRNO)
@@ -98,7 +98,7 @@ class Transfer:
             set_option(pycurl.PROXY, "")  # libcurl would look for the variables before each request
         if target.is_https:
             set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
-            # Waits for the first connection: with HTTP/2, the others are not needed.
+            # Waits until the first connection is ready, because all requests can use it if the receiver offers HTTP/2.
             set_option(pycurl.PIPEWAIT, 1)
             set_option(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
         else:
@@ -132,7 +132,7 @@ class Transfer:
 
     def _write(self, piece: bytes) -> int | None:
         self._body += piece
-        # Another number than the length of the piece ends the transfer. None stands for the length.
+        # libcurl ends the transfer if the result is not the length of the piece. None stands for this length.
         return None if len(self._body) <= MAX_BODY_BYTES else 0
 
 

@@ -1,7 +1,8 @@
 """Requests in progress over libcurl's multi interface. Runs on the thread of `HttpThread`.
 
-libcurl calls callbacks that say which sockets it waits for, and until when. `Transfers` waits with `select.poll`,
-because it needs no system call when the set of sockets changes, and has no limit on the numbers of descriptors.
+libcurl calls callbacks with the sockets that it waits for, and with the time until which it waits. `Transfers` waits
+with `select.poll`, because it needs no system call when the set of sockets changes, and has no limit on the numbers of
+descriptors.
 """
 
 import contextlib
@@ -83,8 +84,9 @@ class Transfers:
         self._new.append(exchange)
 
     def run_once(self) -> None:
-        """Does what is due now. If nothing is due, waits until something is, or until another thread calls `wake`."""
-        # First the events, which include the connections that the receiver has closed.
+        """Handles the events that are due. If none is due, waits for the next event or for a call of `wake`."""
+        # Handles the events before new requests begin, because the events show which connections the receiver has
+        # closed.
         for descriptor, events in self._poll.poll(0 if self._new else self._wait_s() * _MILLISECONDS):
             self._on_event(descriptor, events)
         self._begin()
@@ -95,8 +97,8 @@ class Transfers:
 
     def next_result(self) -> tuple[Exchange, Response | Failure, float] | None:
         """A request that has ended, its result, and its duration in seconds. None if there is no result now."""
-        # Only after `run_once`, because each call of pycurl passes the GIL on: another thread would be woken for each
-        # result.
+        # `run_once` has collected all results: between calls of pycurl, which pass the GIL on, each result would wake
+        # another thread.
         return self._ended.popleft() if self._ended else None
 
     def close(self) -> Sequence[Exchange]:
@@ -109,7 +111,7 @@ class Transfers:
             self._multi.close,
         ]
         for call in calls:
-            with contextlib.suppress(pycurl.error):  # libcurl can have failed before
+            with contextlib.suppress(pycurl.error):  # fails if libcurl has failed earlier
                 call()
         for container in (self._free, self._running, self._new):
             container.clear()
@@ -126,7 +128,7 @@ class Transfers:
             self._on_idle_event(descriptor, events)
             return
         mask = pycurl.CSELECT_OUT if events & select.POLLOUT else 0
-        if events & ~select.POLLOUT:  # libcurl finds an error by reading
+        if events & ~select.POLLOUT:  # for an error, too: libcurl must read to detect it
             mask |= pycurl.CSELECT_IN
         self._multi.socket_action(descriptor, mask)
 
@@ -141,7 +143,7 @@ class Transfers:
             self._poll.register(descriptor, events)
 
     def _on_idle_event(self, descriptor: int, events: int) -> None:
-        """Handles that an idle connection was closed, by the receiver or by libcurl. libcurl does not report this."""
+        """Detects that an idle connection was closed, by the receiver or by libcurl, which does not report this."""
         self._idle.remove(descriptor)
         self._poll.unregister(descriptor)
         del self._registered[descriptor]

@@ -5,7 +5,7 @@ import socket
 
 
 class Wakeup:
-    """A socket that becomes readable when another thread calls `wake`. The thread that waits for it uses the rest."""
+    """A socket that becomes readable when another thread calls `wake`. One thread waits for the socket."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()

@@ -15,11 +15,10 @@ from workers.processors.processor import AttemptReports
 QUEUE_S = 0.05
 """About how many seconds an order waits in the queue for its attempt."""
 MAX_ORDERS = 1_000
-"""The maximum number of orders that wait or are being attempted. If more attempts than this can run at a time, the
-number of these attempts is the maximum."""
+"""The maximum number of orders that wait or are being attempted. If even more attempts can run at a time, their number
+is the maximum."""
 MAX_WAIT_S = 1.0
-"""Orders that have waited for this number of seconds become Pending again. This happens if attempts have become
-slow."""
+"""Orders that have waited for this number of seconds, because attempts have become slow, become Pending again."""
 TICK_S = 0.005
 """While orders wait, the queue is checked after each interval of this number of seconds."""
 SHORTEST_S = 0.000_001
@@ -31,9 +30,9 @@ WEIGHT_OF_LATEST = 0.1
 class OrderQueue:
     """Keeps orders, oldest first, until attempts at them begin.
 
-    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. They wait
-    while all places are taken. Orders are claimed in commits. If no orders waited here, a place would be free from the
-    end of each attempt until the next commit.
+    The shorter attempts are, the more orders can wait: about as many as are attempted in `queue_s` seconds. Orders wait
+    until a thread or a coroutine is free. If no orders waited here, a free thread would have to wait for the next
+    commit, because orders are claimed in commits.
     """
 
     def __init__(self, *, queue_s: float = QUEUE_S, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -87,7 +86,7 @@ class OrderQueue:
 
     def measure(self, duration_s: float) -> None:
         """Must be called after each attempt, with its duration."""
-        # Two threads can do this at the same time. One of the durations is then ignored.
+        # If two threads assign the mean at the same time, one of the durations is ignored.
         self.mean_s += (duration_s - self.mean_s) * WEIGHT_OF_LATEST
 
     def close(self) -> None:
@@ -106,7 +105,7 @@ class OrderQueue:
             oldest = self._orders[0]
         except IndexError:
             return
-        # Set now, in case that one of the calls below raises.
+        # Set before the calls below, because one of them can raise.
         self._tick = self._loop.call_later(TICK_S, self._check)
         now_s = self._clock()
         known, since_s = self._oldest
@@ -118,7 +117,8 @@ class OrderQueue:
             self._oldest = oldest, now_s
         if stalled_s >= MAX_WAIT_S:
             self.mean_s = max(self.mean_s, stalled_s)
-        # Attempts have become slow. As many orders as there are places will be claimed again.
+        # Attempts have become slow. All waiting orders become Pending. Later, only as many are claimed as can be
+        # attempted.
         if max(stalled_s, now_s - self._last_put_s) >= MAX_WAIT_S:
             for order in self.take_all():
                 self._reports.failed(order, NotSentError(), 0.0)

@@ -31,7 +31,7 @@ class AttemptRunner(Protocol):
     def capacity(self) -> int:
         """How many orders the runner can have now, including the orders that it already has.
 
-        The orders are being attempted, or wait for their attempts. The number can change at any time. It is 0 if no
+        The orders are being attempted, or wait for their attempts. The number can change at any time, and is 0 if no
         order can be attempted at the moment.
         """
 
@@ -45,9 +45,9 @@ class AttemptRunner(Protocol):
 
     @property
     def takes_runs(self) -> bool:
-        """Whether `start` gets a ClaimedRun as it is. If so, the runner must report all its orders together, as it is.
+        """Whether `start` gets a ClaimedRun as it is. The runner must then report the same ClaimedRun, as a whole.
 
-        If not, `start` gets lists of orders.
+        If false, `start` gets lists of orders.
         """
 
     def open(self, reports: AttemptReports) -> None:
@@ -57,8 +57,8 @@ class AttemptRunner(Protocol):
         """Makes an attempt at each order, and reports the result later. Returns at once.
 
         An attempt that exceeds `--attempt-timeout` fails with NoResultError. The time-out begins with the attempt, not
-        with the call of `start`. Raises RuntimeError if no thread can be started. In this case, the caller must call
-        `withdraw`.
+        with the call of `start`. Raises RuntimeError if no thread can be started. After this error, the caller must
+        call `withdraw`.
         """
 
     def withdraw(self) -> Sequence[Order]:

@@ -7,10 +7,10 @@ from workers.processors.processor import AttemptReports
 
 
 class RecordRunner:
-    """Does nothing, so each order becomes Completed. This is enough for a shop that only stores its orders."""
+    """Does nothing, so each order becomes Completed. A processor for shops that only store their orders."""
 
-    # Enough for the next group of a stream while the outcomes of two groups wait for a commit. Otherwise this group
-    # would become a backlog, which takes longer to process than orders that are claimed by the commit that stores them.
+    # Enough for the next group of a stream while the outcomes of two groups wait for a commit. With a lower capacity,
+    # the commit that stores this group could not claim its orders. To claim them later would take longer.
     capacity = 16_000
     takes_runs = True
     in_time = 0

@@ -13,8 +13,8 @@ from workers.waiters import CompletionWaiters
 
 INTERVAL_MS = 100
 MAX_SHARE = 0.2
-"""The largest share of the time for which lookups can occupy the reading thread, because other reads wait in the
-meantime. If very many requests wait, their orders are looked up less often."""
+"""Lookups use at most this share of the time of the reading thread, because other reads wait in the meantime. If very
+many requests wait, their orders are looked up less often."""
 
 
 class EndPolling:

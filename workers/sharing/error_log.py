@@ -9,7 +9,7 @@ _log = logging.getLogger(__name__)
 
 
 class ErrorLog:
-    """Logs the first error after a success. `what_fails` is the beginning of the line."""
+    """Logs the first error after a success. `what_fails` is the beginning of the log line."""
 
     def __init__(self, what_fails: str) -> None:
         self._what_fails = what_fails

@@ -15,7 +15,7 @@ SECOND_MS = 1_000
 
 
 class LeaseRenewal:
-    """Runs `Store.tend` each second, until `stop`. Has its own timer, so that a slow read does not delay it.
+    """Runs `Store.tend` each second, until `stop`. Has its own timer, so that a slow read does not delay the renewal.
 
     If another server has made orders ready or has resumed processing, this server continues too. `queue` must pass its
     items to the thread that writes, which calls `tend` of `store`.

@@ -1,4 +1,4 @@
-"""Everything that a server does because others can use the same database. Runs on the event loop."""
+"""Everything that a server does because other servers can use the same database. Runs on the event loop."""
 
 from workers.dispatch.dispatcher import Dispatcher
 from workers.observer import ServiceObserver
@@ -32,7 +32,7 @@ class DatabaseSharing:
 
     @property
     def reports_changes(self) -> bool:
-        """Whether the observer learns of all changes from this object, those of this server included."""
+        """Whether this object reports all changes to the observer, including the changes of this server."""
         return self._feed_polling is not None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""The orders that a runner has: those that wait for their attempts, and those that are being attempted.
+"""The orders that a runner has: orders that wait for their attempts, and orders that are being attempted.
 
 Usable on any thread; the timers run on the event loop.
 """
@@ -14,8 +14,9 @@ from workers.processors.processor import AttemptReports
 class Attempts:
     """Begins an attempt at each order, oldest first, and reports how the attempt ended.
 
-    Up to `places` attempts run at a time. An attempt is given up after `timeout_s` seconds. None means that there is no
-    time-out. `queue_s` is documented in OrderQueue. `clock` returns monotonic seconds.
+    Up to `places` attempts run at a time: a place is a thread or a coroutine that runs one attempt at a time. An
+    attempt is given up after `timeout_s` seconds. None means that there is no time-out. `queue_s` is documented in
+    OrderQueue. `clock` returns monotonic seconds.
     """
 
     def __init__(self, *, places: int, timeout_s: float | None, queue_s: float, clock: Callable[[], float]) -> None:
@@ -24,7 +25,7 @@ class Attempts:
         self._queue = OrderQueue(queue_s=queue_s, clock=clock)
         self._time_outs = TimeOuts(timeout_s=timeout_s, places=places, clock=clock)
         self.places = self._time_outs.places
-        """The threads or coroutines that can have an attempt. The runner adds and removes them."""
+        """The threads or coroutines that make attempts. The runner adds and removes them."""
 
     def open(self, reports: AttemptReports, *, on_stall: Callable[[], None]) -> None:
         """Must be called once, on the event loop.

@@ -83,7 +83,7 @@ class CoroutineThread:
     def _call(self, call: Callable[[], None]) -> None:
         if self.is_current:
             call()
-        else:  # an event loop that ends would not finish what is started now
+        else:  # if the event loop ends, it would not run the new coroutine
             self.call_soon(call)
 
     async def _error_of(self, coroutine: Coroutine[Any, Any, None]) -> BaseException | None:

@@ -105,7 +105,7 @@ def _integer(digits: str) -> int | float:
 
 
 def is_async(function: Callable[[Order], object]) -> TypeGuard[Callable[[Order], Coroutine[Any, Any, object]]]:
-    """Whether a call of the function only returns a coroutine. Such a call does not block."""
+    """Whether a call of the function only returns a coroutine, and so does not block."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 

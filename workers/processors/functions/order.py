@@ -20,4 +20,5 @@ class Order(Struct, frozen=True, kw_only=True):
     created_time: datetime
     """When the order was accepted, in UTC."""
     attempt: int = 1
-    """The number of this attempt, from 1. It is 1 again after a client has requested a retry of a Failed order."""
+    """The number of this attempt, from 1. The number is 1 again after a client has requested a retry of a Failed
+    order."""

@@ -36,8 +36,8 @@ class Place:
 class TimeOuts:
     """Gives up attempts that have not ended after `timeout_s` seconds. None means that there is no time-out.
 
-    Up to `places` attempts can run at a time. If an attempt that was given up is still running, its result is ignored,
-    but it still occupies a thread, for example. Up to `places` such attempts are replaced by additional attempts.
+    Up to `places` attempts can run at a time. An attempt that was given up can still be running. Its result is ignored,
+    but it still occupies its thread or coroutine. Up to `places` such attempts are replaced by additional attempts.
     `clock` returns monotonic seconds.
     """
 
@@ -47,7 +47,7 @@ class TimeOuts:
         self._spare = 0 if timeout_s is None else places
         self._clock = clock
         self.places: set[Place] = set()
-        """All places that can have an attempt."""
+        """All threads or coroutines that make attempts."""
         self._late: set[Place] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._warnings: set[str] = set()
@@ -100,7 +100,7 @@ class TimeOuts:
                 next_s = min(next_s, left_s)
             else:
                 overdue.append((place, attempt))
-        # Set now, in case that one of the calls below raises.
+        # Set before the calls below, because one of them can raise.
         self._alarm = self._loop.call_later(next_s, self._check, timeout_s)
         for place, attempt in overdue:
             place.given_up = attempt
@@ -111,7 +111,7 @@ class TimeOuts:
             self._on_overdue()
 
     def _warn_about_lost_places(self) -> None:
-        """Warns that fewer orders, or none, are processed. Repeats a warning only after no attempt was overdue."""
+        """Logs a warning if fewer orders, or none, can be processed at a time because of overdue attempts."""
         overdue = self.overdue
         lost = overdue - self._spare
         effect = "fewer orders are" if lost < self._most else "no order is"

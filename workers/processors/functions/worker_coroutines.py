@@ -23,8 +23,8 @@ class AsyncProcessor(Protocol):
 class WorkerCoroutines:
     """Runs `processor` for each order, on the event loop of `coroutines`. Implements `Workers` (`runner.py`).
 
-    `coroutines` cancels a coroutine that exceeds the time-out. If the coroutine ignores this, its attempt is given up,
-    and one more coroutine can run.
+    `coroutines` cancels a coroutine that exceeds the time-out. If the coroutine ignores the cancellation, its attempt
+    is given up, and one more coroutine can run.
     """
 
     def __init__(self, *, processor: AsyncProcessor, coroutines: CoroutineThread) -> None:
@@ -47,7 +47,7 @@ class WorkerCoroutines:
             raise RuntimeError(str(error)) from error
 
     def wake_all(self) -> None:
-        self._is_woken = False  # its event loop can have ended
+        self._is_woken = False  # the event loop that was woken can have ended
         with contextlib.suppress(RuntimeError):
             self.wake()
 
@@ -61,7 +61,7 @@ class WorkerCoroutines:
 
     def _begin_attempts(self) -> None:
         self._is_woken = False
-        if not self._coroutines.is_current:  # it ends, and the queue wakes a new one
+        if not self._coroutines.is_current:  # this event loop is ending; the queue will start another one
             return
         while self._attempts.has_free_place:
             place = Place()

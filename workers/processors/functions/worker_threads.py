@@ -1,4 +1,4 @@
-"""Makes attempts on worker threads, each of which takes the next order when its attempt has ended.
+"""Makes attempts on worker threads. When an attempt has ended, its thread takes the next order.
 
 So a slow attempt occupies only its own thread. Needs no lock: each operation on the list and the set is atomic.
 """
@@ -62,7 +62,7 @@ class WorkerThreads:
 
     def wake(self) -> None:
         mean_s, wanted = self._attempts.mean_s, self._attempts.waiting
-        if mean_s < SHORT_S:  # the threads that are awake take the orders of this time, too
+        if mean_s < SHORT_S:  # each thread that is awake also takes as many orders as it can attempt in SHORT_S
             awake = len(self._threads) - len(self._idle) - self._attempts.overdue
             wanted = ceil(wanted * mean_s / SHORT_S) - awake
         self._wake(wanted)
@@ -123,8 +123,8 @@ class WorkerThreads:
 
     def _wait(self, worker: _Worker) -> None:
         self._idle.append(worker)
-        if self._attempts.waiting or self._is_closed:  # since this thread has looked
-            with contextlib.suppress(ValueError):  # another thread has just removed it, in order to wake it
+        if self._attempts.waiting or self._is_closed:  # new orders, or a stop, since the last check
+            with contextlib.suppress(ValueError):  # already removed by a thread that wakes this one
                 self._idle.remove(worker)
                 return
         worker.wake.acquire()
@@ -136,6 +136,6 @@ class WorkerThreads:
             was_overdue = self._attempts.end(worker, error)
         else:
             was_overdue = self._attempts.end(worker, None)
-        # If this attempt was overdue, another thread has taken the place of this one.
+        # If this attempt was overdue, another thread has replaced this thread.
         if was_overdue and len(self._threads) - self._attempts.overdue > self._attempts.max_places:
             self._threads.discard(worker)

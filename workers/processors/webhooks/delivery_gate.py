@@ -66,8 +66,8 @@ class DeliveryGate:
     the limit on simultaneous deliveries: by 1 until the limit is half of what it was before the pause, and then by less
     than 1 (`SLOW_GROWTH`). The window of TCP grows in the same way (RFC 5681).
 
-    While the limit is not reduced, `queue` additional orders can be claimed. These orders wait until a delivery ends.
-    So the next delivery does not have to wait for a claim.
+    While the limit is not reduced, `queue` additional orders can be claimed. The additional orders wait until a
+    delivery ends. So the next delivery does not have to wait for a claim.
 
     `clock` returns monotonic time in seconds. `clock_us` returns microseconds since 1970, UTC, for the log.
     """

@@ -31,7 +31,7 @@ class Verdict(enum.Enum):
     REJECTED = "rejected"
     """The order must not be sent again."""
     FAILED = "failed"
-    """The receiver responded with any other error. This says nothing about other orders."""
+    """The receiver responded with any other error, which says nothing about other orders."""
     BUSY = "busy"
     """The receiver asks for fewer deliveries."""
     UNREACHABLE = "unreachable"

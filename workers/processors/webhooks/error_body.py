@@ -31,8 +31,8 @@ _INLINE = frozenset(
 def readable_text(body: bytes, *, content_type: str) -> str:
     """The text of a response body.
 
-    Of a page in HTML or XML, returns the title and the visible text, with single spaces. `content_type` is the
-    value of this header; empty if the response does not have the header.
+    Of a page in HTML or XML, returns the title and the visible text, with single spaces. `content_type` is the value of
+    the Content-Type header; empty if the response does not have the header.
     """
     text = _decoded(body, content_type)
     if _MARKUP_TYPE.match(content_type) or _MARKUP_BEGIN.match(text):

@@ -36,7 +36,7 @@ def parse_headers(text: str) -> Headers:
 
 
 class AddHeader(argparse.Action):
-    """Adds the header of one `--webhook-header`. If this flag is used, `ORDERS_WEBHOOK_HEADER` is ignored."""
+    """The action of `--webhook-header`: adds a header. If this flag is used, `ORDERS_WEBHOOK_HEADER` is ignored."""
 
     def __call__(
         self,

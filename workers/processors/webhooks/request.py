@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class WebhookBody(msgspec.Struct):
-    """The body of a request. It is the same in every attempt."""
+    """The body of a request, which is the same in every attempt."""
 
     order_id: int
     user_id: int
