@@ -17,12 +17,12 @@ from handlers.transport.responses import CLOSE
 
 
 def live_state() -> Any:
-    """What `/livez` responds with."""
+    """The body of a response of `/livez`."""
     return {"status": "ok"}
 
 
 async def ready_state(*, service: Service, is_draining: bool) -> Any:
-    """What `/readyz` responds with. Raises a Problem or a StorageError if the server is not ready."""
+    """The body of a response of `/readyz`. Raises a Problem or a StorageError if the server is not ready."""
     if is_draining:
         raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
     await service.check_storage()

@@ -1,7 +1,7 @@
 """Chooses the Exchange or RequestHandler that serves a request, after its headers have been read.
 
-Exchanges bypass Tornado's RequestHandler. They serve the requests that must be fast or that stream. The RequestHandlers
-of the URL table in `handlers/routes.py` serve all other requests. Runs on the event loop.
+Exchanges bypass Tornado's RequestHandler. Exchanges serve the requests that must be fast or that stream. The
+RequestHandlers of the URL table in `handlers/routes.py` serve all other requests. Runs on the event loop.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -100,14 +100,14 @@ class PlainEndpoint(Protocol):
     """Serves the GET requests for one path on the plain lane."""
 
     def takes(self, head: PlainHead, /) -> bool:
-        """Whether this object serves the request with this head. If not, Tornado serves the request."""
+        """Whether this object serves the request with this head, instead of Tornado."""
 
     def serve(self, request: PlainRequest, /) -> None:
         """See `PlainHandler.serve`."""
 
 
 class PlainRouter:
-    """Implements `PlainHandler`: of the requests on the plain lane, serves those that `guard` admits.
+    """Implements `PlainHandler`: serves the requests on the plain lane that `guard` admits.
 
     `endpoints` serve the GET requests for their paths, which are not paths of orders.
     """
@@ -115,7 +115,8 @@ class PlainRouter:
     def __init__(self, orders: PlainOrders, endpoints: Mapping[str, PlainEndpoint], *, guard: Guard) -> None:
         self._orders = orders
         self._endpoints = endpoints
-        # Not a method that calls this one, because a call takes a hundredth of the time of a request.
+        # An attribute, not a method that calls `guard.admit`: the additional call would take 1 % of the time of a
+        # request.
         self.admit: Callable[[PlainRequest], None] = guard.admit
 
     def takes(self, head: PlainHead) -> bool:

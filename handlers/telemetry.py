@@ -35,8 +35,9 @@ class TelemetryLimits(NamedTuple):
 class Telemetry:
     """Implements `ServiceObserver`. Creates the metrics and the event streams, and updates them.
 
-    `run` (hexadecimal digits) distinguishes the event ids of this process from those of other processes. `has_feed`
-    means that the changes of orders come from a feed, which has ids of its own. `monotonic` returns seconds.
+    `run` (hexadecimal digits) distinguishes the event ids of this process from the event ids of other processes.
+    `has_feed` means that the changes of orders come from a feed, which also determines the event ids. `monotonic`
+    returns seconds.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ _UNSAFE = re.compile(r'[^!-~]|"')
 class Access(Struct, frozen=True, gc=False):
     """One request and its response.
 
-    - `path`: path and query as they were sent. Quotes are percent-encoded, and all characters that are not visible
-      ASCII.
+    - `path`: path and query as they were sent. Quotes and all characters that are not visible ASCII are
+      percent-encoded.
     - `status`: None if the client disconnected before the response, or if the request timed out. The connection itself
       sends the 408 for a time-out, and the access log does not learn of this response.
     - `bytes`: length of the response's body, without the events of an event stream.
@@ -73,7 +73,7 @@ class AccessLog:
         status, request_id, head = request.status, request.request_id, request.head
         access = Access(
             head.method,
-            # A path on the lane needs no escapes. It can be longer than MAX_TARGET_CHARACTERS.
+            # A path on the lane needs no escapes, but can be longer than MAX_TARGET_CHARACTERS.
             head.path if len(head.path) <= MAX_TARGET_CHARACTERS else _escaped(head.path),
             status,
             request.body_bytes,

@@ -49,7 +49,7 @@ def configure_logging(log_format: str, writer: LogWriter) -> None:
 
 
 def _log_end_of_thread(end: "threading.ExceptHookArgs") -> None:
-    if end.exc_type is not SystemExit:  # Python ignores it, too
+    if end.exc_type is not SystemExit:  # not an error: a normal end of a thread
         name = end.thread.name if end.thread else "unknown"
         _log.error("an exception ended the thread %s", name, exc_info=end.exc_value)
 

@@ -19,8 +19,8 @@ class AcceptedType(NamedTuple):
 def preferred(accept: str, media_types: Sequence[str]) -> AcceptedType:
     """The media type with the highest q-value in `accept`.
 
-    If several have this q-value, returns the one that `accept` names most specifically, or else the first of them. If
-    the header is malformed, too long, or accepts none of `media_types`, returns the first of `media_types`.
+    If several media types have this q-value, returns the type that `accept` names most specifically, or the first of
+    them. If the header is malformed, too long, or accepts none of `media_types`, returns the first of `media_types`.
     """
     if len(accept) > MAX_CHARACTERS:
         return AcceptedType(media_types[0])

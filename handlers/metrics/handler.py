@@ -41,7 +41,7 @@ class MetricsHandler(BaseHandler):
         except StorageError:
             if is_json:
                 raise
-            snapshot = None  # Of the remaining metrics, `orders_storage_up` says that the storage fails.
+            snapshot = None  # the response still has `orders_storage_up`, which shows the failure
         status = await self._service.storage_status()
         self.set_header("Vary", "Accept")
         if is_json and snapshot:

@@ -89,7 +89,7 @@ def _error(locator: str) -> Schema:
 
 
 def _members_of(kind: ProblemType) -> Schema:
-    """The schemas of the members of this problem type that not every problem has."""
+    """The schemas of the members that this problem type has in addition to `_COMMON`."""
     if kind == INVALID_ORDER:
         return _errors("FieldError", "The errors. `pointer` is a JSON Pointer, such as `#/item_ids/0`.")
     if kind == INVALID_PARAMETER:
@@ -114,7 +114,7 @@ _EXAMPLES: Mapping[ProblemType, Schema] = {
         "refused_total": 0,
     },
 }
-"""For each problem type: an example of the members that not every problem has."""
+"""For each problem type: an example of the members that this type has in addition to `_COMMON`."""
 _DESCRIPTION = "An error (RFC 9457). `type` identifies its kind, `detail` is for people."
 _COMMON: Schema = {
     "detail": {"type": "string"},

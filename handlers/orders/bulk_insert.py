@@ -24,7 +24,7 @@ ORDERS_FREED_PER_STEP = 50
 
 
 class _Group(NamedTuple):
-    """Valid orders, and their positions in the request, in parts."""
+    """Valid orders, and lists that together have the position of each order in the request."""
 
     indexes: list[Sequence[int]]
     orders: Sequence[NewOrder]
@@ -59,7 +59,7 @@ class BulkInsert:
         self._error: Exception | None = None
 
     async def add(self, orders: Sequence[tuple[int, NewOrder | bytes]]) -> None:
-        """Starts to parse and store a group: for each order, its position in the request, and the order or its text.
+        """Starts to parse and store a group. Each item is an order or its text, and its position in the request.
 
         Returns when this group is parsed and the previous group is stored. So at most two groups of a request are in
         memory.
@@ -141,7 +141,7 @@ class BulkInsert:
         results: Sequence[ParsedOrder],
     ) -> None:
         """Adds valid orders to `orders` and their positions to `indexes`. Rejects the others."""
-        if set(map(type, results)) == {NewOrder}:  # the usual case, which this makes faster
+        if set(map(type, results)) == {NewOrder}:  # the usual case: faster than the loop below
             indexes.append(numbers)
             orders += cast(Sequence[NewOrder], results)
             return
@@ -162,7 +162,7 @@ class BulkInsert:
         try:
             results = await self._service.insert_many(orders)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
-            self._error = self._error or error  # `_wait_for_groups` raises this error
+            self._error = self._error or error  # raised later, by `_wait_for_groups`
             if isinstance(error, QueueFullError | QueueClosedError):
                 self._instruments.count_intake(IntakeOutcome.REFUSED, len(orders))
             return

@@ -78,7 +78,7 @@ class BulkStreamExchange(Exchange):
         self._in_flight.begin(self)
         self._in_flight.drain_listeners.add(self)
         self._connection.set_max_body_size(sys.maxsize)
-        # Tornado makes an HTTP1Connection for each request, so this does not affect other requests.
+        # Tornado makes an HTTP1Connection for each request, so the change does not affect other requests.
         self._connection.params = copy(self._connection.params)
         self._connection.params.chunk_size = CHUNK_BYTES
         self._read_bytes = set_read_size(self._connection, CHUNK_BYTES)
@@ -158,8 +158,8 @@ class BulkStreamExchange(Exchange):
     async def _add(self, block: LineBlock | None) -> None:
         if block and self._in_flight.draining and block.lines():
             raise QueueClosedError
-        # The limit on connections does not limit these lines: while they wait, a disconnect is not noticed. So a client
-        # could disconnect, reconnect and send more lines.
+        # The limit on connections does not limit these lines: while lines wait, the server does not notice a
+        # disconnect. So a client could disconnect, reconnect and send more lines.
         size = len(block.text) if block else 0
         if not self._buffers.reserve(size):
             raise QueueFullError

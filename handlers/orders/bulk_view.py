@@ -23,8 +23,8 @@ class Rejection(msgspec.Struct, gc=False):
 class BulkView(msgspec.Struct):
     """The result for many orders. In `rejected`, `index` is the position in the array or the line number, from 0.
 
-    `refused_total` counts the orders that were rejected only because too many orders are Pending. They can be sent
-    again later.
+    `refused_total` counts the orders that were rejected only because too many orders are Pending. Clients can send
+    these orders again later.
     """
 
     accepted: int = 0

@@ -14,7 +14,7 @@ _log = logging.getLogger("orders")
 
 
 class ProcessingHandler(BaseHandler):
-    """Pauses processing if `is_paused`, else resumes it. Responds with the state, even if nothing has changed."""
+    """Pauses processing if `is_paused` is true, else resumes it. Responds with the state, changed or not."""
 
     def initialize(self, *, in_flight: InFlightRequests, service: Service, is_paused: bool) -> None:
         self._count_in_flight(in_flight=in_flight)

@@ -32,7 +32,7 @@ _JSON = "application/json"
 def parse_order_id(id_text: str) -> int | None:
     """The order id in a path, `id_text`, which must consist of digits.
 
-    None if no order can have this id, because it begins with a zero or exceeds `MAX_ID`.
+    None if no order can have this id, because the id begins with a zero or exceeds `MAX_ID`.
     """
     if id_text.startswith("0") or len(id_text) > len(str(MAX_ID)) or int(id_text) > MAX_ID:
         return None

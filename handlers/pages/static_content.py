@@ -32,7 +32,7 @@ _QUALITY = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.I
 
 
 class Representation(NamedTuple):
-    """The bytes of a body, with the ETag and the other headers that belong to them."""
+    """The bytes of a body, and the ETag and the other headers that belong to these bytes."""
 
     body: bytes
     etag: str
@@ -101,7 +101,7 @@ class _ContentHandler(BaseHandler):
             self.finish()
             return
         self.set_header("Content-Length", len(body))
-        # Sends the headers first. Otherwise Tornado would copy the body to append it to the headers.
+        # Sends the headers first, because Tornado would otherwise copy the body to append it to the headers.
         self.flush()
         self.finish(body)
 
@@ -142,7 +142,7 @@ class PlainContent:
         self._content = content
 
     def takes(self, head: PlainHead) -> bool:
-        """Tornado serves conditional requests, whose responses are short."""
+        """False for conditional requests. Tornado serves these; their responses are short."""
         return "if-none-match" not in head.fields
 
     def serve(self, request: PlainRequest) -> None:

@@ -138,7 +138,7 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
 def error_members(errors: Sequence[Mapping[str, str]], *, total: int | None = None) -> dict[str, Any]:
     """The members `errors`, a list of at most `MAX_LISTED_ERRORS` errors, and `errors_total`, the number of all errors.
 
-    `total` is this number, if the argument `errors` contains only the first errors.
+    Without `total`, this number is the length of `errors`.
     """
     return {"errors": errors[:MAX_LISTED_ERRORS], "errors_total": len(errors) if total is None else total}
 

@@ -31,8 +31,9 @@ class BodyLimit(HTTPMessageDelegate):
 
     If `problem` is given, the request is always rejected with this problem.
 
-    Usually the rejection is sent when the body has been read and discarded. It is sent earlier if the body is longer
-    than `MAX_DISCARDED_BYTES`, or if the client waits for `100 Continue` and the headers already require a rejection.
+    Usually the rejection is sent when the body has been read and discarded. The rejection is sent earlier if the body
+    is longer than `MAX_DISCARDED_BYTES`, or if the client waits for `100 Continue` and the headers already require a
+    rejection.
     """
 
     def __init__(

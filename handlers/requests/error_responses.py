@@ -44,8 +44,7 @@ class ProblemHandler(BaseHandler):
         self._error = error
 
     def prepare(self) -> None:
-        # Does not raise the error: many requests can share one exception object, and each raise would make its
-        # traceback longer.
+        # Does not raise the error: many requests can share one exception, whose traceback each raise would make longer.
         error_info = (type(self._error), self._error, self._error.__traceback__)
         self.log_exception(*error_info)
         self.send_error(exc_info=error_info)

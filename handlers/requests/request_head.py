@@ -72,7 +72,7 @@ class RequestHead:
         self.scope = ADMIN
         """See `RequestInfo`."""
         self.is_answered = False
-        """Whether a response has been started. If so, no second response can be sent."""
+        """Whether a response has been started. A request gets only one response."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
             # RFC 9112 §3.2.2: a server must also accept a whole URL in place of the path.
             self.start_line = start_line._replace(path="/" + start_line.path[absolute.end() :])
@@ -92,7 +92,7 @@ class RequestHead:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits for `100 Continue` before it sends the body. If so, Tornado sends `100 Continue`."""
+        """Whether the client waits for `100 Continue` before it sends the body. Tornado then sends `100 Continue`."""
         return self.headers.get("Expect") == _CONTINUE
 
     def normalize_expectation(self) -> None:
@@ -129,7 +129,7 @@ class RequestHead:
     def as_bodyless_request(self) -> "Request":
         """Like `as_request`, for a handler that ignores the body.
 
-        Removes Content-Type. Otherwise Tornado would parse a form in the body, and could respond with 400.
+        Removes Content-Type, because Tornado would otherwise parse a form in the body, and could respond with 400.
         """
         request = self.as_request()
         if "Content-Type" in request.headers:

@@ -126,5 +126,5 @@ def _parse(parts: list[str]) -> ApiKey:
 
 
 def without_keys(text: str) -> str:
-    """The text with all keys shortened to `PREFIX`. For texts that can contain a key that was sent in a wrong place."""
+    """The text with all keys shortened to `PREFIX`. Used for texts that can contain a key by mistake."""
     return _KEY.sub(PREFIX + "...", text) if PREFIX in text else text

@@ -50,7 +50,8 @@ def allowed_hosts(addresses: Iterable[str], *, has_keys: bool, configured: froze
     """The hosts that the server accepts in the Host header. `configured` is the value of --allowed-hosts, if given.
 
     The server listens on `addresses`. Without --allowed-hosts, the server accepts every host if it has API keys, or if
-    one of `addresses` is not a loopback address. Otherwise it accepts `configured`, `addresses` and `LOOPBACK_HOSTS`.
+    one of `addresses` is not a loopback address. In all other cases, the server accepts `configured`, `addresses` and
+    `LOOPBACK_HOSTS`.
     """
     listening = [ipaddress.ip_address(each.partition("%")[0]) for each in addresses]
     if configured is None and (has_keys or not all(each.is_loopback for each in listening)):

@@ -98,7 +98,7 @@ class RateLimiter:
         full_at_ns = self._full_at_ns
         full_at_ns[client] = now_ns + used_ns
         full_at_ns.move_to_end(client)
-        # The least recently used buckets come first. They are also full again earlier than most other buckets.
+        # The least recently used buckets come first. These buckets are also full again earlier than most other buckets.
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)
         # A bucket can be emptier than empty if the limit has been divided by fewer servers before.

@@ -31,8 +31,8 @@ PROBES = frozenset({"/livez", "/readyz"})
 PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """Paths that need no key, because a browser can't send a key when it opens a page. The pages contain no data."""
 FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
-"""The paths of the files that the pages in `PAGES` load begin with one of these texts. They need no key either."""
-_READ, _WRITE, _ADMIN = Scope  # in Python 3.11, `Scope.READ` takes longer than a call
+"""The pages in `PAGES` load files whose paths begin with one of these texts. These paths need no key either."""
+_READ, _WRITE, _ADMIN = Scope  # constants, because reading `Scope.READ` takes long in Python 3.11
 MAX_ACCEPTED = 1_000
 """How many accepted Authorization headers are remembered."""
 _ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
@@ -106,7 +106,7 @@ class RequestGuard:
         self._accepted.clear()
 
     def _find(self, credentials: str, keys: Sequence[ApiKey]) -> ApiKey | None:
-        """The key in an Authorization header; None if it has none of `keys`."""
+        """The key in an Authorization header; None if the header has none of the keys."""
         found = None
         token = _token_of(credentials)
         if not token:

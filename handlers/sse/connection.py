@@ -40,7 +40,8 @@ def as_chunk(text: bytes) -> bytes:
 
 
 class SseConnection:
-    """The connection to one reader. It has no queue: a write is allowed only when the previous write has been sent.
+    """The connection to one reader. This object has no queue: a write is allowed only when the previous write has been
+    sent.
 
     When the connection is closed, this object removes itself from `readers`. `clock` is monotonic, in seconds.
     """
@@ -87,7 +88,7 @@ class SseConnection:
         headers["X-Request-Id"] = request_id_for(self._head.header("X-Request-Id"))
         if not self._is_chunked:
             headers["Connection"] = "close"
-            # Otherwise Tornado would respond with "keep-alive" if the client asks for it.
+            # Without this header, Tornado would respond with "keep-alive" to a client that asks for it.
             self._head.headers["Connection"] = "close"
         self._connection.set_close_callback(self._on_close)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

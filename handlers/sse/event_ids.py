@@ -12,17 +12,17 @@ class EventIds(Protocol):
     """The ids of the events of a log, which numbers its events from 1."""
 
     def begin(self, number: int, row: int) -> tuple[bytes, int]:
-        """Must be called before events are added to the log. `number` is that of the first one.
+        """Must be called before events are added to the log. `number` is the number of the first event.
 
-        `row` is the id of their row in the feed, if they come from a feed. Returns what their ids begin with, and the
-        decimal number with which the id of the first one ends. The next ids end with the next numbers.
+        `row` is the id of the events' row in the feed, if they come from a feed. The ids of these events have a common
+        prefix, followed by consecutive numbers. Returns the prefix, and the number for the first event.
         """
 
     def id_of(self, number: int) -> str:
         """The id of an event in the log, or of the event before the first one of the log."""
 
     def number_after(self, event_id: str, *, first: int, end: int) -> int | None:
-        """The number of the event after `event_id`. The log has the events from `first` up to, but without, `end`.
+        """The number of the event after `event_id`. The log has the events `first` to `end` - 1.
 
         None if events after `event_id` may be missing from the log.
         """
@@ -89,12 +89,12 @@ class FeedIds:
         self._last_row = row
 
     def is_ahead(self, event_id: str) -> bool:
-        """Whether this is the id of an event that another server has read from the feed, but not this one."""
+        """Whether another server has already read the event with this id from the feed, but this server has not."""
         place = self._place_in(event_id)
         return place is not None and place > (self._last_row + 1, 0)
 
     def is_of_other_epoch(self, event_id: str) -> bool:
-        """Whether this is an id of an earlier epoch, or of a later one that this server has not read yet."""
+        """Whether this id is of an earlier epoch, or of a later epoch that this server has not read yet."""
         found = _FEED_ID.fullmatch(event_id)
         return found is not None and found[1] != self._epoch
 

@@ -13,8 +13,8 @@ from models.feed import FeedRead
 READ_S = 10.0
 """How long a request waits until the feed has been read."""
 AHEAD_S = 2.0
-"""How long a request with a later event id than those of this server waits until the feed has been read up to this id.
-Another server has read further only because it has read later."""
+"""How long a request waits if its Last-Event-ID is later than all event ids of this server. Another server has sent
+this id. This server will know the id after one of its next reads of the feed."""
 
 
 class FeedProgress:
@@ -41,12 +41,12 @@ class FeedProgress:
         self._wake()
 
     def note_idle(self) -> None:
-        """Must be called before a request that comes when there are no readers: nobody needed the feed before."""
+        """Must be called before a request if there are no readers. Without readers, the feed is not read."""
         if not self._count:
             self._is_current = False
 
     def is_ready(self, last_id: str | None) -> bool:
-        """Whether the log of this server is up to date, and contains the event that a reader has got last."""
+        """Whether the log of this server is up to date, and contains `last_id`, the last event that the reader got."""
         if last_id and (self._ids.is_ahead(last_id) or self._ids.is_of_other_epoch(last_id)):
             return False
         return self._is_current
@@ -54,8 +54,7 @@ class FeedProgress:
     async def until_ready(self, last_id: str | None) -> None:
         """Waits until `is_ready`. Raises StorageUnavailableError if the feed can't be read.
 
-        If the event `last_id` does not appear in time, returns as if it were unknown. Raises QueueClosedError if
-        `close` is called.
+        Also returns if the event `last_id` does not appear in time. Raises QueueClosedError if `close` is called.
         """
         self._count += 1
         # The next read can have begun before this call.

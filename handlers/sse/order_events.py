@@ -29,7 +29,7 @@ MAX_FLUSH_INTERVAL_S = 1.0
 WRITES_PER_S = 400
 """The intended number of writes per second to all readers together. This number determines the interval at which events
 are sent, from `MIN_FLUSH_INTERVAL_S` to `MAX_FLUSH_INTERVAL_S`. The number of writes is limited, because each write
-releases the GIL and takes it back. This takes more time than rendering the events."""
+releases the GIL and takes it back. A write takes more time than rendering the events."""
 HEARTBEAT_S = 15.0
 """The longest time between two writes to a reader."""
 CHECK_INTERVAL_S = 1.0
@@ -40,8 +40,9 @@ _RESET = "event: reset\ndata: {}\n"
 class OrderEventStreams:
     """The readers of order events, and the log that they read from. `clock` is monotonic, in seconds.
 
-    The log contains at least the last `max_events` events. If several servers use the database, the changes come from
-    a feed: `has_feed`. Otherwise `run` distinguishes the event ids from those of other processes.
+    The log contains at least the last `max_events` events. If several servers use the database, the changes come from a
+    feed: `has_feed`. Without a feed, `run` distinguishes the event ids of this process from the event ids of other
+    processes.
 
     Changes before the first reader connects are not added to the log, because no client has an event id from that time.
     """
@@ -92,7 +93,7 @@ class OrderEventStreams:
         self._feed.note_read(read)
 
     def is_ready(self, last_id: str | None) -> bool:
-        """Whether `open` can be called now. If not, the request must wait for `until_ready`."""
+        """Whether `open` can be called now. Before that, the request must wait for `until_ready`."""
         if self._feed is None:
             return True
         if not len(self._readers):
@@ -136,7 +137,7 @@ class OrderEventStreams:
             raise
 
     def check_readers(self) -> None:
-        """Sends heartbeats to idle readers and disconnects slow ones. Must be called every `CHECK_INTERVAL_S`."""
+        """Sends heartbeats to idle readers and disconnects slow readers. Must be called every `CHECK_INTERVAL_S`."""
         now_s = self._clock()
         for reader in self._readers:
             idle_s = now_s - reader.last_write_s
@@ -177,8 +178,8 @@ class OrderEventStreams:
         self._feed_ids.restart(read.epoch, after=read.after)
         text = f"id: {self._log.id_of(self._log.end - 1)}\n{_RESET}\n".encode()
         for reader in self._readers:
-            # A busy reader is disconnected, because the log does not have its next event. It gets a reset when it
-            # reconnects.
+            # A busy reader is disconnected, because the log does not have its next event. After reconnecting, the
+            # reader gets a reset.
             if not reader.is_busy:
                 reader.send(text)
 

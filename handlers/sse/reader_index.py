@@ -40,7 +40,8 @@ class ReaderIndex:
         return [reader for reader in self._by_filter.get(ALL_EVENTS, ()) if not reader.is_busy]
 
     def match(self, events: Sequence[Event]) -> dict[OrderEventReader, list[bytes]]:
-        """For each reader with a filter that is not busy and has matching events: the texts of these events."""
+        """The texts of matching events, by reader. Omits readers without a filter, busy readers and readers without a
+        match."""
         matches: defaultdict[OrderEventReader, list[bytes]] = defaultdict(list)
         if self._by_filter.keys() <= {ALL_EVENTS}:
             return matches

@@ -8,7 +8,7 @@ _log = logging.getLogger(__name__)
 
 
 class DrainListener(Protocol):
-    """A request that is notified when the drain starts, because it could wait for its client without limit."""
+    """A request that could wait for its client without limit, and is therefore notified when the drain starts."""
 
     def drain_started(self) -> None:
         """Called once, when the drain starts. The request must then end soon, because the drain waits for it."""

@@ -1,10 +1,10 @@
 """The plain lane, a fast path for simple requests: its interfaces and its shared state. Runs on the event loop.
 
 Tornado spends four fifths of the time for a small request on its connection, stream and header objects. The lane does
-not use these objects. It serves only plain requests: those that `read_plain_head` and the PlainHandler accept. When any
-other request arrives, the lane hands the connection over: Tornado gets the socket and the bytes that are not served
-yet, and serves all further requests of this connection. `python -m load.bench` compares the speed of the server with
-that of a bare Tornado handler.
+not use these objects. The lane serves only plain requests: requests that `read_plain_head` and the PlainHandler accept.
+When any other request arrives, the lane hands the connection over: Tornado gets the socket and the bytes that are not
+served yet, and serves all further requests of this connection. `python -m load.bench` compares the speed of the server
+with that of a bare Tornado handler.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class PlainHandler(Protocol):
     """Serves the requests of the lane."""
 
     def takes(self, head: PlainHead, /) -> bool:
-        """Whether the lane serves the request with this head. If not, Tornado serves the request."""
+        """Whether the lane serves the request with this head, instead of Tornado."""
 
     def admit(self, request: PlainRequest, /) -> None:
         """If the request must be rejected, raises the error to respond with. `request.body` is still empty."""

@@ -56,7 +56,7 @@ class LaneConnection(asyncio.Protocol):
         self._data = b""
         """Received bytes that have not been served. The bytes in `_more` were received after these bytes."""
         self._more: bytearray | None = None
-        """Bytes received after `_data`. They are appended to `_data` before the next request is read."""
+        """Bytes received after `_data`, to which they are appended before the next request is read."""
         self._is_reading_paused = False
         self._is_writing_paused = False
         """Whether the transport has called `pause_writing`, because the client reads too slowly."""
@@ -174,9 +174,9 @@ class LaneConnection(asyncio.Protocol):
             self._schedule_read()
 
     def _schedule_read(self) -> None:
-        # Reads the next request in the next iteration. Otherwise the stack would grow with each pipelined request.
-        # Other clients would also have to wait: while a client keeps the socket's receive buffer full, uvloop calls
-        # `data_received` up to 32 times in one iteration.
+        # Reads the next request in the next iteration, because the stack would otherwise grow with each pipelined
+        # request. Other clients would also have to wait: while a client keeps the socket's receive buffer full, uvloop
+        # calls `data_received` up to 32 times in one iteration.
         if not self._is_read_scheduled:
             self._is_read_scheduled = True
             asyncio.get_running_loop().call_soon(self._read_scheduled)

@@ -25,10 +25,9 @@ _MAX_UNREAD_BYTES = 64 * 1024
 class HandOvers:
     """Hands over one connection to Tornado at a time, at intervals of `HAND_OVER_INTERVAL_S`.
 
-    Tornado takes ten times as long as the lane for a request. If many connections were handed over one immediately
-    after the other, all other clients would wait while Tornado serves the requests of these connections. During a
-    hand-over, the connection has two file descriptors, until the lane's transport closes the first one in the next
-    iteration of the event loop.
+    Tornado takes ten times as long as the lane for a request. If many connections were handed over without pauses, all
+    other clients would wait while Tornado serves the requests of these connections. During a hand-over, the connection
+    has two file descriptors, until the lane's transport closes the first one in the next iteration of the event loop.
     """
 
     def __init__(self) -> None:

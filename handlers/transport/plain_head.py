@@ -40,14 +40,14 @@ class PlainHead(Struct, frozen=True, gc=False):
     body_start: int
     """The index in the data where the body begins."""
     body_end: int
-    """The index in the data where the body ends. It can be beyond the end of the data."""
+    """The index in the data where the body ends, possibly beyond the end of the data."""
     is_last: bool
     """Whether the connection is closed after the response, because the client asks for it or uses HTTP/1.0."""
     is_http_1_0: bool
 
 
 class _Lines(NamedTuple):
-    """What the header lines and the version contain."""
+    """The parsed header lines and version of a request."""
 
     fields: Mapping[str, str]
     length: int
@@ -88,7 +88,8 @@ def _read_lines(lines: bytes) -> _Lines | None:
     fields = {name.lower(): value.rstrip("\t ") for name, value in pairs}
     if len(fields) != len(pairs) or not _NOT_PLAIN.isdisjoint(fields):
         return None
-    # The defaults of RFC 9112 §9.3. Tornado serves HTTP/1.0 with keep-alive, because its response has another header.
+    # The defaults of RFC 9112 §9.3. A request of HTTP/1.0 with keep-alive is not plain, because its response needs an
+    # additional header.
     is_http_1_0 = lines.startswith(b"0")
     connection = fields.get("connection", "close" if is_http_1_0 else "keep-alive").lower()
     is_last = connection == "close"

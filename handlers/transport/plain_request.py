@@ -31,7 +31,7 @@ class ResponseSink(Protocol):
     def send(self, request: "PlainRequest", response: bytes, rest: bytes = b"") -> None:
         """Sends the response, if the client is still connected. Called once for each request.
 
-        `rest` is the end of the response. It is not copied, so that many slow clients can share a long body.
+        `rest` is the end of the response, and is not copied, so that many slow clients can share a long body.
         """
 
 

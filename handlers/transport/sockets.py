@@ -20,7 +20,7 @@ SPARE_FILES = 1
 """How many file descriptors stay free. For a short time, one descriptor is needed to reject a connection over the
 limit, or to pass a connection from the plain lane to Tornado."""
 SPARE_FILES_WITHOUT_UVLOOP = 12
-"""How many file descriptors stay free with asyncio's own event loop. It accepts up to two connections in each
+"""How many file descriptors stay free with asyncio's own event loop, which accepts up to two connections in each
 iteration, and needs about five iterations to reject a connection."""
 UNSENT_BYTES = 16 * 1024
 """About how many unsent bytes of a response the kernel buffers for a client that reads slowly. By default, the kernel
