@@ -61,7 +61,7 @@ class Batch:
 
 
 def first_outcomes(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """Only the first outcome of each attempt, because a second outcome would count the attempt twice."""
+    """Returns only the first outcome of each attempt, because a second outcome would count the attempt twice."""
     if len({outcome.sequence for outcome in outcomes}) == len(outcomes):
         return outcomes
     first: dict[tuple[int, int], Outcome] = {}

@@ -41,8 +41,8 @@ class OrderChange(Struct, frozen=True, gc=False, array_like=True):
 def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
     """The status changes that `Store.write` made for this batch, computed from the results that it returned.
 
-    If a new order was claimed in the commit that stored it, the result has its change to Processing, but not its change
-    to Pending.
+    If a commit stored a new order and also claimed it, the result has its change to Processing, but no change to
+    Pending.
     """
     pairs = list(zip(batch, results, strict=True))
     claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 from models.lazy_sequence import LazySequence
 from models.order import Order, Status
 
-if TYPE_CHECKING:  # a cycle
+if TYPE_CHECKING:  # would be an import cycle
     from models.writes import NewOrder
 
 FIRST_CLAIM = 1
 """The number of the first attempt at an order, as in `Order.claims` and `Order.attempts`."""
-# A constant, because to read a member of an enumeration takes longer than the rest of the loop that uses it.
+# A constant, because reading `Status.PROCESSING` takes longer than all other work of the loop that uses it.
 _PROCESSING = Status.PROCESSING
 
 
 class ClaimedRun(LazySequence[Order]):
     """New orders with consecutive `sequences` that were stored at `created_us` and claimed for their first attempts.
 
-    Makes an Order of each order only if somebody reads the orders. Only a store whose orders no other server can take
-    over claims runs.
+    Makes an Order of each order only if somebody reads the orders. Only a store that a single server uses claims runs.
     """
 
     def __init__(self, orders: "Sequence[NewOrder]", first: int, created_us: int) -> None:
@@ -36,7 +35,7 @@ class ClaimedRun(LazySequence[Order]):
 
 def claimed_orders(orders: "Iterable[NewOrder]", sequences: Iterable[int], created_us: int) -> list[Order]:
     """The orders as they are stored by a commit that also claims them for their first attempts."""
-    # One expression, because a call for each order would take as much time again.
+    # One expression, because a call for each order would double the time.
     return [
         Order(
             sequence,

@@ -1,4 +1,4 @@
-"""The clock of orders. Due times and durations use steady time, which never jumps; people read wall clock time.
+"""The clock of orders. Due times and durations use steady time, which never jumps. People read wall clock time.
 
 Usable on any thread.
 """
@@ -16,18 +16,18 @@ interrupted between the two readings."""
 MAX_STEPS = 100
 """How many of the latest steps of the wall clock are remembered."""
 
-# A clock that goes on while the system is suspended. On systems without CLOCK_BOOTTIME, such as macOS, CLOCK_MONOTONIC
-# goes on, too.
+# A clock that also runs while the system is suspended. On systems without CLOCK_BOOTTIME, such as macOS,
+# CLOCK_MONOTONIC is such a clock.
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def wall_us() -> int:
-    """The time of the wall clock in microseconds since 1970, UTC. It jumps when somebody sets the clock."""
+    """The time of the wall clock in microseconds since 1970, UTC, which jumps when somebody sets the clock."""
     return time.time_ns() // 1_000
 
 
 def elapsed_us() -> int:
-    """The time since a fixed moment in the past, in microseconds. It never jumps."""
+    """The time since a fixed moment in the past, in microseconds, which never jumps."""
     return time.clock_gettime_ns(_ELAPSED) // 1_000
 
 
@@ -85,7 +85,7 @@ class Clock:
         return self.step_us
 
     def steps_by_sequence(self) -> list[tuple[int, int]]:
-        """The value of `step_at` as pairs of a first sequence and the value from this sequence on, in ascending order.
+        """Pairs of a sequence and the result of `step_at` from this sequence up to the next pair, in ascending order.
 
         The first pair begins with 0, which is lower than the sequence of any order.
         """

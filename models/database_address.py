@@ -33,7 +33,7 @@ class PostgresqlUrl(Struct, frozen=True):
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         user, at, hosts = parts.netloc.rpartition("@")
-        # If a password contains a character that must be encoded in a URL, a part of it can be anywhere.
+        # If a special character in a password is not encoded, a part of the password can be in any part of the URL.
         if "@" in parts.path + parts.query + parts.fragment or "@" in user or not _HOSTS.fullmatch(hosts):
             return "postgresql://…"
         return f"postgresql://{user.partition(':')[0]}{at}{hosts}{parts.path}"

@@ -116,4 +116,4 @@ class DatabaseRefusedError(StartRefusedError):
 
 
 class MoveError(StartRefusedError):
-    """The orders were not moved to another database, or not all of them. The text gives the reason in one line."""
+    """Not all orders were moved to the other database. The text gives the reason in one line."""

@@ -1,4 +1,4 @@
-"""The changes that all servers on one database make, in an order that is the same on all of them.
+"""The changes that all servers on one database make, in the same order on every server.
 
 Values are immutable, and usable on any thread.
 """
@@ -23,9 +23,9 @@ class FeedRead(NamedTuple):
     """A part of the feed. The parts of successive reads follow each other without a gap, except after a restart.
 
     `epoch` (hexadecimal digits) distinguishes the ids from those of an earlier feed: after a crash of the database, the
-    feed is empty, and its ids begin again. `is_restart` means that changes before this part are missing. It is true for
-    the first part. `after` is the id of the last row before this part, `last` that of its last row. `has_more` means
-    that the feed probably has further rows.
+    feed is empty, and its ids begin again. `is_restart` means that changes before this part are missing. `is_restart`
+    is true for the first part. `after` is the id of the last row before this part, and `last` the id of the last row of
+    this part. `has_more` means that the feed probably has further rows.
     """
 
     epoch: str
@@ -37,7 +37,7 @@ class FeedRead(NamedTuple):
 
 
 class Feed(Protocol):
-    """What all servers on one database change. Servers record their changes only while some server reads them."""
+    """The changes of all servers on one database. Servers record their changes only while some server reads them."""
 
     def read(self) -> FeedRead | None:
         """The next part of the feed. Must be called at least once a second while it is needed.

@@ -19,7 +19,7 @@ _log = logging.getLogger("orders.storage")
 
 
 class Work(enum.StrEnum):
-    """The two kinds of work with a database. Each can fail while the other one succeeds."""
+    """The two kinds of work with a database. One kind can fail while the other kind succeeds."""
 
     READS = "reads"
     WRITES = "writes"
@@ -53,12 +53,12 @@ class Damage(NamedTuple):
 
 
 class StorageHealth:
-    """Remembers which kinds of work fail. Logs when one begins to fail, and when it succeeds again.
+    """Remembers which kinds of work fail. Logs when a kind of work begins to fail, and when it succeeds again.
 
     Also counts all errors, and logs damaged orders.
 
-    `advice` is the end of each log line about damage, unless the error has its own advice. It names the database file
-    and a command that checks this file.
+    `advice` names the database file and a command that checks this file. Each log line about damage ends with `advice`,
+    unless the error has its own advice.
     """
 
     def __init__(self, *, advice: str) -> None:
@@ -80,7 +80,7 @@ class StorageHealth:
     def note_failure(self, work: Work, error: StorageError) -> None:
         """Records that this kind of work fails.
 
-        Logs the first failure. If it had another cause than damage, also logs the first failure that damage causes.
+        Logs the first failure. Also logs the first failure because of damage, if earlier failures had other causes.
         """
         with self._lock:
             self._errors[error.code] += 1

@@ -14,8 +14,8 @@ def whole_history(
     """The history of an order, as `Store.history` documents.
 
     `records` are the attempts that are stored in the table of attempts, oldest first. The last attempt has no row there
-    while it is running, or if it completed the order. It is made from the other parameters, which are values of the
-    order: its status, its `attempts`, the time of its latest claim, and its `processed_us`.
+    while it is running, or if it completed the order. Its record is made from the other parameters, which are values of
+    the order: the status, `attempts`, the time of the latest claim, and `processed_us`.
     """
     history = list(records)
     if status is Status.PROCESSING:

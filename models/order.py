@@ -29,7 +29,7 @@ class Status(enum.StrEnum):
 class Order(Struct, frozen=True, gc=False):
     """A stored order. Times are microseconds since 1970, UTC. `total_amount` is in ten-thousandths.
 
-    `processed_us` is when the order became Completed or Failed. It is `created_us` plus the time that has really
+    `processed_us` is when the order became Completed or Failed. This time is `created_us` plus the time that has really
     passed, even if somebody set the wall clock in the meantime. `metadata` is the text of a JSON object.
 
     `sequence` numbers all orders in the order of acceptance. `attempts` counts the attempts that count towards

@@ -50,7 +50,7 @@ class Budget:
 
     @property
     def error(self) -> StorageError | None:
-        """The error for items that are not tried because the budget is used up; None as long as it is not."""
+        """The error for items that are not tried, if the budget is used up; otherwise None."""
         return self._error
 
 
@@ -65,7 +65,7 @@ class PartResults(NamedTuple, Generic[T, R]):
 
 
 def run_in_parts(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], budget: Budget) -> PartResults[T, R]:
-    """Calls `work` for all items at once. If `work` raises a StorageError, does the same for each half of the items.
+    """Calls `work` for all items at once. If `work` raises a StorageError, repeats this for each half of the items.
 
     `work` must return a result for each item, and must change nothing if it raises. If an item is not tried because the
     budget is used up, its result is `budget.error`.

@@ -76,11 +76,11 @@ class Store(Protocol):
         """
 
     def tend(self) -> bool:
-        """Tells other servers that use the database that this one is alive, and takes over from those that died.
+        """Tells other servers that this server is alive, and takes over the orders of servers that died.
 
-        Must be called about once a second after `recover`, on the thread that writes. Records the outcomes that
-        `recover` got the function for. Returns whether other servers use the database: if so, orders can be ready
-        without a write of this server. A SQLite file has only one server.
+        Must be called about once a second after `recover`, on the thread that writes. Records the outcomes of their
+        attempts with the function that was passed to `recover`. Returns whether other servers use the database: if so,
+        orders can become ready without a write of this server. A SQLite file has only one server.
         """
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
@@ -95,9 +95,9 @@ class Store(Protocol):
            paused, it claims no orders.
 
         If the transaction fails because of damaged orders, the changes are made in several transactions, in the order
-        above. The result for a damaged order is a StorageError. So is the result for an order that was not tried
-        because too many other orders failed. `RetryOrders` leaves damaged orders out. Raises a StorageError if all
-        writes of the batch fail. If a `FinishAndClaim` fails, some of its outcomes can be recorded nevertheless.
+        above. The result for a damaged order is a StorageError. An order that was not tried, because too many other
+        orders failed, has the same result. `RetryOrders` leaves damaged orders out. Raises a StorageError if all writes
+        of the batch fail. If a `FinishAndClaim` fails, some of its outcomes can be recorded nevertheless.
 
         An order that can't be claimed, or whose outcome can't be recorded, is logged and skipped. Later calls of
         `write` try to claim or finish a skipped order again, one order at a time, and log each success.
@@ -139,7 +139,7 @@ class Store(Protocol):
         """
 
     def maintain(self) -> None:
-        """Does work that is best done while nothing is written. Does not wait for locks or delay other threads.
+        """Does work that should run while nothing is written. Does not wait for locks or delay other threads.
 
         For SQLite, this is a checkpoint: it copies commits from the WAL to the database file. A StorageError means only
         that the checkpoint failed. PostgreSQL does such work by itself.
@@ -163,7 +163,7 @@ def open_store(database: DatabaseAddress, *, clock: Clock) -> Store:
 
 
 def move_orders(file: Path, target: PostgresqlUrl, *, report: Report) -> None:
-    """Moves all orders of the SQLite file to the PostgreSQL database, or goes on with a move that was interrupted.
+    """Moves all orders of the SQLite file to the PostgreSQL database, or continues a move that was interrupted.
 
     Raises StartRefusedError if this is not possible.
     """
@@ -174,7 +174,7 @@ def move_orders(file: Path, target: PostgresqlUrl, *, report: Report) -> None:
 
 @contextmanager
 def _needing_psycopg() -> Iterator[None]:
-    """For imports of modules that import psycopg, which a server on a SQLite file does not need."""
+    """A context for imports of modules that import psycopg, which a server on a SQLite file does not need."""
     try:
         yield
     except ImportError as error:

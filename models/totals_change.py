@@ -1,10 +1,10 @@
-"""What a transaction adds to the totals. Used on the thread of the transaction."""
+"""The changes of the totals by a transaction. Used on the thread of the transaction."""
 
 from msgspec import Struct
 
 
 class TotalsChange(Struct):
-    """What a transaction adds to the totals. Each step of the transaction adds its own changes."""
+    """The changes of the totals by a transaction. Each step of the transaction adds its own changes."""
 
     pending: int = 0
     processing: int = 0

@@ -48,7 +48,7 @@ def encode_numbers(numbers: Sequence[int]) -> str:
 
 def encode_new_orders(orders: Sequence[NewOrder]) -> str:
     """Encodes orders as JSON: `[[order_id, user_id, item_ids, total_amount, metadata, trace_headers], …]`"""
-    # In groups, so that no call holds the GIL for long.
+    # Encodes the orders in groups, so that no call holds the GIL for long.
     groups = (orders[begin : begin + _GROUP] for begin in range(0, len(orders), _GROUP))
     texts = [msgspec.json.encode(list(map(structs.astuple, group)))[1:-1] for group in groups]
     return f"[{b','.join(texts).decode()}]"
@@ -58,7 +58,7 @@ def encode_packed_rows(rows: Sequence[tuple[int, int, int, list[int]]]) -> str:
     """Encodes orders without metadata and headers as parts of a JSON array of strings, which SQLite splits quickly.
 
     The rows are (order_id, user_id, ~total_amount, item_ids). The amount is stored as its bitwise complement, which is
-    negative. So SQLite finds it by its minus sign. `join_packed_rows` makes the array:
+    negative. So SQLite finds the amount by its minus sign. `join_packed_rows` makes the array:
     `["order_id,user_id,~total_amount,[item_id,…]", …]`.
     """
     # Within an order, no two closing brackets are adjacent.

@@ -10,7 +10,7 @@ from models.claimed_run import FIRST_CLAIM, ClaimedRun
 from models.errors import BacklogFullError, OrderConflictError, StorageError
 from models.order import Ending, Order, Status
 
-# A constant, because to read a member of an enumeration takes longer than the rest of the loop that uses it.
+# A constant, because reading `Status.COMPLETED` takes longer than all other work of the loop that uses it.
 _COMPLETED = Status.COMPLETED
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -20,7 +20,7 @@ class Waiter(Protocol[R_contra]):
     """Receives the result of a read or write, on the event loop. `asyncio.Future` implements this interface."""
 
     def cancelled(self) -> bool:
-        """Whether the result is no longer needed. If so, the other methods are not called."""
+        """Whether the result is no longer needed. The other methods are then not called."""
 
     def set_result(self, result: R_contra, /) -> None:
         """Called at most once, with the result."""
@@ -70,7 +70,7 @@ class NewOrders(Write[list[InsertResult]], frozen=True, gc=False):
 
 
 def storable_text(text: str) -> str:
-    """The text with replacement characters for what not every database can store: half a surrogate pair, and NUL."""
+    """Replaces the characters that some databases can't store: NUL, and halves of surrogate pairs."""
     return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -109,10 +109,11 @@ class ClaimedOrders(Struct, frozen=True, gc=False):
     """The orders that a write claimed, that is, made Processing.
 
     Orders must be claimed again at the steady time `next_due_us`, because a retry is due then, or because a damaged
-    order must be tried again. It is None if no order waits for this, if the limit was 0, or while processing is paused.
+    order must be tried again. `next_due_us` is None if no order waits for this, if the limit was 0, or while processing
+    is paused.
 
     `rejected` has the attempts whose outcomes were not recorded, because another server had taken the order over or
-    because the order is damaged. It can contain attempts of other writes of the batch.
+    because the order is damaged. `rejected` can contain attempts of other writes of the batch.
     """
 
     orders: Sequence[Order]
@@ -125,9 +126,9 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
 
     `attempted[i]` is the order that `outcomes[i]` belongs to, with the values that it had when it was claimed.
 
-    If the same transaction stores new orders, claims these instead, as far as no other order is ready and there are at
-    most `new_limit` of them. None stands for `limit`. To claim new orders takes less time than to claim stored orders.
-    A transaction that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
+    If the same transaction stores new orders, claims these instead, if no other order is ready and there are at most
+    `new_limit` new orders. None stands for `limit`. To claim new orders takes less time than to claim stored orders. A
+    transaction that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
 
     `completed` has runs whose attempts have all completed their orders. `outcomes` does not contain these attempts.
     """
@@ -139,7 +140,7 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     completed: Sequence[ClaimedRun] = ()
 
     def all_outcomes(self) -> list[Outcome]:
-        """The outcomes of all attempts, including those of `completed`."""
+        """The outcomes of all attempts, including the attempts in `completed`."""
         sequences = (sequence for run in self.completed for sequence in run.sequences)
         return [*self.outcomes, *(Outcome(sequence, FIRST_CLAIM, _COMPLETED) for sequence in sequences)]
 

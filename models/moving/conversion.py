@@ -36,10 +36,10 @@ class Conversion(NamedTuple):
     def order(self, row: tuple[Any, ...]) -> tuple[str, str, str]:
         """Converts the columns that `source_statements.ORDERS` selects to rows of `orders`, `work` and `ends`.
 
-        The row of `work` or that of `ends` is empty.
+        Either the row of `work` or the row of `ends` is empty.
 
-        Raises ValueError, TypeError or KeyError if the values are not those of an order. The format `:d` is only valid
-        for integers.
+        Raises ValueError, TypeError or KeyError if the values can't be the values of an order. The format `:d` is only
+        valid for integers.
         """
         (sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
             processed_us, due_us, claimed_after_us, trace_headers) = row  # fmt: skip

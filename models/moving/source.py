@@ -26,7 +26,7 @@ MAX_CHARACTERS = 8 * 1024 * 1024
 
 
 class Summary(NamedTuple):
-    """What the file says about itself. `state` changes with each write transaction."""
+    """The values that the file stores about all its orders. `state` changes with each write transaction."""
 
     state: int | None
     is_paused: bool
@@ -57,7 +57,7 @@ class Source:
         self._database: RetryingSqliteDatabase | None = None
 
     def lock(self) -> None:
-        """Locks the file. Raises DatabaseRefusedError if it is missing or empty, or if a server uses it."""
+        """Locks the file. Raises DatabaseRefusedError if the file is missing or empty, or if a server uses it."""
         check_path(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
             raise DatabaseRefusedError(
@@ -77,7 +77,7 @@ class Source:
         self._lock.release()
 
     def summary(self) -> Summary:
-        """What the file says about itself."""
+        """The values that the file stores about all its orders."""
         with self._errors():
             state, paused, step_us, processing_us, *counts, last = self._execute(source_statements.SUMMARY).fetchone()
         return Summary(state, bool(paused), step_us, processing_us, dict(zip(Status, counts, strict=True)), last)

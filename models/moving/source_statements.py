@@ -2,7 +2,7 @@
 
 from models.order import Status
 
-# If the metadata is not JSON, `json` raises an error. So does the server when it reads the order.
+# If the metadata is not JSON, `json` raises an error. The server also raises an error when it reads this order.
 ORDERS = """
 SELECT sequence, order_id, user_id, item_ids, total_amount, iif(json_valid(metadata) IS 0, json(metadata), metadata),
     status, attempts, claims, error, created_us, processed_us, due_us, claimed_after_us, trace_headers

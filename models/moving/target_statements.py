@@ -5,8 +5,8 @@ from models.order import Status
 from models.postgresql.schema import MOVING, OWNER
 from models.postgresql.statements import BLOCK_BITS
 
-# One row. `file` and `state` identify the file and its content; `last_sequence` is that of the last copied order,
-# and `copied` is the number of copied orders.
+# One row. `file` and `state` identify the file and its content; `last_sequence` is the sequence of the last copied
+# order, and `copied` the number of copied orders.
 CREATE_MOVE = f"""
 CREATE TABLE move (
     id text PRIMARY KEY,
@@ -53,7 +53,7 @@ COPY (SELECT {columns} FROM {table} WHERE sequence > {after} AND sequence <= {la
 
 ANALYZE = "ANALYZE orders, work, ends, attempts, blocks"
 
-# The plans that the statements of a server must not use, and that suit statements about all rows.
+# Allows query plans that read whole tables. The statements of a server must not use such plans.
 USE_WHOLE_TABLES = """
 SET LOCAL enable_seqscan = on;
 SET LOCAL enable_hashjoin = on;
@@ -84,7 +84,7 @@ WHERE node = 0"""
 FINISH_SEQUENCES = "SELECT setval('order_sequences', %(last)s)"
 FINISH_META = "UPDATE meta SET paused = %(paused)s"
 
-# As if the server that has the Processing orders had given up its lease.
+# Processing orders belong to a server. Adds a server that has given up its lease, so that others take its orders over.
 ADD_NODE = """
 WITH new AS (
     INSERT INTO nodes (node, beat, started, name, schema)

@@ -49,7 +49,7 @@ class Lines:
         self._is_at_beginning = True
 
     def add(self, part: bytes) -> LineBlock | None:
-        """The lines that end in this part; None if no line ends in it."""
+        """The lines that end in this part; None if no line ends here."""
         text = self._rest + part
         if self._is_at_beginning:
             if BYTE_ORDER_MARK.startswith(text):

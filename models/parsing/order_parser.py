@@ -25,7 +25,7 @@ _QUOTES_OF_REQUIRED = 2 * len(REQUIRED)
 not a string."""
 _AMOUNT = rb"[0-9]{1,%d}+(?:\.[0-9]{1,%d}+)?+" % (MAX_WHOLE_DIGITS, AMOUNT_PLACES)
 _AMOUNTS = re.compile(rb"(?:%s,)*+%s" % (_AMOUNT, _AMOUNT))
-"""Amounts, separated by commas, that need no rounding. Possessive, so that a long text is never searched twice."""
+"""Amounts, separated by commas, that need no rounding. Possessive quantifiers, so no text is searched twice."""
 _TEN_THOUSAND = float(10**AMOUNT_PLACES)
 _FLOATS_DECODER = msgspec.json.Decoder(list[float])
 _total_amount = attrgetter("total_amount")
@@ -63,8 +63,8 @@ def parse_order_fast(body: bytes) -> NewOrder | None:
                 quotes += 2 * _count_strings(_METADATA_DECODER.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # Detects repeated keys and escaped quotes. `quotes` counts two quotes for each decoded string. It counts a repeated
-    # key only once, and escaped quotes not at all. In both cases, the body has more quotes.
+    # Detects repeated keys and escaped quotes. `quotes` counts two quotes for each decoded string, a repeated key only
+    # once, and no escaped quotes. So the body has more quotes than `quotes` if a key is repeated or a quote is escaped.
     if body.count(b'"') != quotes:
         return None
     return NewOrder(order.order_id, order.user_id, order.item_ids, amount, metadata)

@@ -1,4 +1,4 @@
-"""The slow path of `models/parsing/order_parser.py`: parses one order and finds every error in it. Pure functions."""
+"""The slow path of `models/parsing/order_parser.py`: parses one order, and finds every error. Pure functions."""
 
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, DecimalException, Inexact, InvalidOperation

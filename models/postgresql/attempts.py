@@ -22,8 +22,8 @@ def finish(
     """Records how attempts ended. An outcome changes nothing if its attempt has already ended.
 
     `node` is the server that made the attempts; None is this server. Returns a function that must be called when the
-    results of the statements are needed. It adds them to the changes of the totals, and returns the attempts that have
-    not ended in the way that `outcomes` says, because another server has taken the order over.
+    results of the statements are needed. This function adds the results to the changes of the totals, and returns the
+    attempts whose outcomes are rejected because another server has taken the order over.
     """
     parameters = {"node": transaction.node if node is None else node, **transaction.own_time}
     completions: list[tuple[Cursor, list[Outcome]]] = []
@@ -56,7 +56,7 @@ def finish(
 
 
 def _left_out(outcomes: Sequence[Outcome], recorded: str | None) -> Sequence[Outcome]:
-    """The outcomes that a statement has not recorded. `recorded` is its list of sequences; None stands for all."""
+    """The outcomes that a statement has not recorded. `recorded` lists the recorded sequences; None means all."""
     if recorded is None:
         return ()
     sequences = set(decode_numbers(recorded))
@@ -64,7 +64,7 @@ def _left_out(outcomes: Sequence[Outcome], recorded: str | None) -> Sequence[Out
 
 
 def _rejected(transaction: Transaction, outcomes: Sequence[Outcome]) -> frozenset[AttemptKey]:
-    """The attempts that have not ended as these outcomes say. Must be called before orders are claimed again."""
+    """The attempts that the database has with another outcome. Must be called before orders are claimed again."""
     [found] = one_row(transaction.execute(statements.STATES, sequences=array({each.sequence for each in outcomes})))
     states = {sequence: state for sequence, *state in decode_states(found)}
     return frozenset(
@@ -73,12 +73,12 @@ def _rejected(transaction: Transaction, outcomes: Sequence[Outcome]) -> frozense
 
 
 def _has_ended_so(outcome: Outcome, state: Sequence[object] | None) -> bool:
-    """Whether the claims, the status and the error of an order are those that this outcome makes.
+    """Whether an order has the claims, the status and the error that this outcome sets.
 
-    If so, the outcome was recorded by an earlier commit whose result was not known.
+    Then the outcome was recorded by an earlier commit whose result was not known.
     """
     if outcome.status is Status.PENDING and outcome.due_us is None:
-        return False  # the order keeps its error, so this can't be told from a takeover
+        return False  # looks like a takeover, because the order keeps its error
     return state == [outcome.claim, outcome.status, outcome.with_storable_error().error]
 
 
@@ -133,7 +133,7 @@ def claim(transaction: Transaction, limit: int) -> ClaimedOrders:
         )
         if count:
             transaction.note_ready([lowest])
-        # If none was made ready, another server is making them ready.
+        # If this server has made none ready, another server is making them ready.
         found = _claim(transaction, limit, even_if_due=not count)
     claimed = found.orders
     if len(claimed) == limit:

@@ -45,7 +45,7 @@ def apply_batch(
         most_put_back = sum(outcome.status is Status.PENDING for outcome in outcomes)
         limit = finishes[0].most if finishes else 0
         if len(orders) + most_put_back <= transaction.room:
-            # Shares a round trip with the outcomes.
+            # The statements of `insert` share a round trip with the outcomes.
             results_of = insert(transaction, orders, limit)
             rejected = results_of_outcomes()
             insertions, claimed = results_of()

@@ -35,11 +35,11 @@ class DatabaseTime:
         self._ahead_us = database_us - (before_us + self._clock()) // 2
 
     def of(self, steady_us: int) -> int:
-        """The time of the database's clock at this steady time."""
+        """Converts this steady time to the time of the database's clock."""
         return steady_us + (self._ahead_us or 0)
 
     def steady(self, database_us: int) -> int:
-        """The steady time at this time of the database's clock."""
+        """Converts this time of the database's clock to steady time."""
         return database_us - (self._ahead_us or 0)
 
     def with_steady_due_time(self, order: Order) -> Order:

@@ -15,8 +15,8 @@ Inserted = tuple[list[InsertResult], ClaimedOrders | None]
 def insert(transaction: Transaction, orders: Sequence[NewOrder], limit: int) -> Callable[[], Inserted]:
     """Stores new orders. Also claims them if there are at most `limit` of them and no other order can be claimed.
 
-    There must be room for all orders. Returns a function that must be called when the results are needed. It returns a
-    result for each order, and the claimed orders, or None if the new orders were stored as Pending.
+    There must be room for all orders. Returns a function that must be called when the results are needed. This function
+    returns a result for each order, and the claimed orders, or None if the new orders were stored as Pending.
     """
     cursor = transaction.execute(
         statements.INSERT,

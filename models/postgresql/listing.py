@@ -21,7 +21,7 @@ def list_orders(database: RetryingPostgresqlDatabase, listing: Listing) -> Page:
 
 
 def _list(database: RetryingPostgresqlDatabase, listing: Listing) -> list[Order]:
-    """The orders of a page, and one more order if there are more."""
+    """The orders of a page, and the next order if there are more orders."""
     from_us, until_us = listing.created_from_us, listing.created_until_us
     parameters = {
         "before": listing.before,

@@ -5,8 +5,8 @@ Each statement selects the newest `limit` orders with a sequence below `before`,
 
 from models.postgresql.statements import BLOCK_BITS, ITS_ORDER, JOINED, READY, STORED_ORDER
 
-# The partial indexes that contain the orders of each status, except the Completed orders, which are usually most. A
-# Pending order is in one of two indexes.
+# The partial indexes that contain the orders of each status. Completed orders have no index, because usually most
+# orders are Completed. A Pending order is in one of two indexes.
 _PLACES = {
     "Pending": (("work", READY), ("work", "due_us IS NOT NULL")),
     "Processing": (("work", "node IS NOT NULL"),),
@@ -21,7 +21,7 @@ _OF_USER = "user_id = %(user_id)s"
 _NEWEST = "ORDER BY sequence DESC LIMIT %(limit)s"
 
 MANY_ORDERS = 1_000
-"""A user with more orders than this has many."""
+"""The orders of a user with more orders than this are listed by `list_by_merging`, if the listing has a status."""
 HAS_MANY_ORDERS = f"""
 SELECT count(*) > {MANY_ORDERS} FROM (
     SELECT FROM orders WHERE user_id = %(user_id)s AND {_BELOW} LIMIT {MANY_ORDERS + 1}) AS first"""
@@ -56,8 +56,8 @@ def list_orders(status: str | None, *, by_user: bool, by_time: bool) -> str:
 def list_by_merging(status: str) -> str:
     """Returns a statement that lists the orders of `user_id` with this status, which must not be Completed.
 
-    The statement reads the indexes of both side by side. So it takes little time for each order, but it can read all
-    orders of the user and all orders with the status.
+    The statement reads the index of users and the index of the status side by side. So it takes little time for each
+    order, but it can read all orders of the user and all orders with the status.
     """
     found = " UNION ALL ".join(
         f"""(SELECT orders.sequence FROM orders JOIN {table} ON {table}.sequence = orders.sequence

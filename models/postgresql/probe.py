@@ -14,13 +14,13 @@ from models.writes import NewOrder, Outcome
 LOWEST_ID = 0
 """An id that is lower than the id of any order."""
 _METADATA_CHARACTERS = 16_000
-"""The probe stores metadata that are almost as long as possible: on a full disk, a small order can still find space."""
+"""The probe stores an order that is almost as large as possible: on a full disk, a small order can still find space."""
 
 
 def probe_writes(transaction: Transaction) -> None:
     """Stores, claims and ends a large order with an unused id, and undoes this. The commit writes to disk.
 
-    Each transaction renews the lease of this server, so the commit of this one contains a change.
+    Each transaction renews the lease of this server, so this commit contains a change.
     """
     floor = transaction.floor
     transaction.execute("SAVEPOINT probe")

@@ -23,7 +23,7 @@ _log = logging.getLogger("orders.schema")
 OWNER = "orders"
 """The comment on the table `meta`, which identifies the tables of this program."""
 MOVING = "orders that are being moved"
-"""This comment instead of OWNER prevents that a server starts, also one of a version that does not know of moves."""
+"""While the table has this comment instead of OWNER, no server starts, not even a version without moves."""
 _MIGRATION_LOCK = 0x4F524452
 """The key of the advisory lock that a server holds while it changes the schema ("ORDR"):
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS"""
@@ -142,7 +142,8 @@ CREATE UNLOGGED TABLE feed_start (
     until timestamptz NOT NULL);
 """
 
-# A resume also ends pauses of deliveries, of which each server has its own.
+# Resuming also ends pauses of deliveries. Each server has its own pause, and learns from this number that it must end
+# the pause.
 _COUNT_RESUMES = "ALTER TABLE meta ADD COLUMN resumes bigint NOT NULL DEFAULT 0"
 
 FEED_VERSION = 2
@@ -241,10 +242,10 @@ def change_schema(connection: psycopg.Connection[Any], name: str, *, steps: Sequ
 
 
 def _refuse_older_servers(connection: psycopg.Connection[Any], name: str, oldest: int) -> None:
-    """Lets no server use the database any more that knows only schema versions lower than `oldest`.
+    """From now on, servers that know only schema versions lower than `oldest` can't use the database.
 
-    Raises DatabaseRefusedError if one is alive. One that only seems to be dead gets an error at its next write, because
-    each write changes the server's row in `nodes`.
+    Raises DatabaseRefusedError if such a server is alive. A server that only seems to be dead gets an error at its next
+    write, because each write changes the server's row in `nodes`.
     """
     connection.execute(sql.SQL(_REFUSE_OLDER_SERVERS).format(oldest))
     alive = connection.execute(_OLDER_SERVERS, {"oldest": oldest, "lease_s": LEASE_S}).fetchall()
@@ -255,7 +256,7 @@ def _refuse_older_servers(connection: psycopg.Connection[Any], name: str, oldest
 
 
 def version_of(connection: psycopg.Connection[Any], name: str) -> int:
-    """The version of the schema; 0 if there are no tables. Raises DatabaseRefusedError if another program's exist."""
+    """The version of the schema; 0 if there are no tables. Raises DatabaseRefusedError if there are other tables."""
     if _only_value(connection, "SELECT current_schema()") is None:
         raise DatabaseRefusedError(f"{name}: the role's search_path contains no schema that exists")
     if comment(connection) in (OWNER, MOVING):

@@ -1,6 +1,7 @@
 """If a batch failed in one transaction, repeats it in several transactions. Runs on the writer's thread.
 
-For example, an order fails because of a damaged page. Then only this order must fail, and not the others of its batch.
+For example, an order fails because of a damaged page. Then only this order must fail, and not the other orders of its
+batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ class SplitBatch:
         return batch.results
 
     def _record(self, outcomes: Sequence[Outcome]) -> list[WriteResult]:
-        """Records the outcomes. Returns for each one whether it was rejected."""
+        """Records the outcomes. Returns for each outcome whether it was rejected."""
 
         def record(transaction: Transaction) -> frozenset[AttemptKey]:
             rejected = finish(transaction, outcomes)()

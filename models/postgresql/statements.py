@@ -44,8 +44,8 @@ WHERE order_id = ANY (%(order_ids)s::bigint[])"""
 
 # New orders
 
-# `place` numbers the orders in the order of the batch, and so do the sequences. But the rows are inserted in the order
-# of their ids: if two servers insert the same ids in different orders, each waits for the other.
+# Both `place` and the sequences number the orders in the order of the batch. But the rows are inserted in the order of
+# their ids: if two servers insert the same ids in different orders, each waits for the other.
 INSERT = f"""
 WITH new AS MATERIALIZED (
     SELECT nextval('order_sequences') AS sequence, place, (v->0)::bigint AS order_id, (v->1)::bigint AS user_id,
@@ -84,8 +84,8 @@ ready AS (
     UPDATE work SET due_us = NULL WHERE sequence = ANY (ARRAY(SELECT sequence FROM due)) RETURNING sequence)
 SELECT count(*), min(sequence) FROM ready"""
 
-# `floor` is the lowest sequence that can be ready. It spares reading the index entries of orders that were claimed
-# before, which VACUUM can't remove while any transaction on the server is older.
+# `floor` is the lowest sequence that can be ready. Without it, the statement would read the index entries of orders
+# that were claimed before. VACUUM can't remove these while any transaction on the server is older.
 CLAIM = f"""
 WITH next AS MATERIALIZED (
     SELECT sequence FROM work
@@ -100,13 +100,13 @@ SELECT coalesce(json_agg(json_build_array(orders.sequence, order_id, user_id, it
     '[]')::text, {_NEXT_DUE}, {_PAUSED}, ({LAST_SEQUENCE})
 FROM claimed {ITS_ORDER.format(table="claimed")}"""
 
-# The claim and the node are a fencing token: an outcome applies only if its claim is the latest one, and if the order
-# is still being processed by the server that claimed it. `sequences` must be sorted, and without repetition: the claim
-# of the outcome for a row is then found by binary search.
+# The claim and the node are a fencing token: an outcome applies only if its claim is the latest claim, and if the
+# server that claimed the order still processes it. `sequences` must be sorted, and without repetition: the claim of the
+# outcome for a row is then found by binary search.
 _PLACE = "width_bucket(sequence, %(sequences)s::bigint[])"
 _RUNNING = f"""sequence = ANY (%(sequences)s::bigint[]) AND claims = (%(claims)s::integer[])[{_PLACE}]
     AND coalesce(node, 0) = %(node)s"""
-# The sequences of the attempts that the statement has ended, unless it has ended all: then NULL, which takes less time.
+# The sequences of the attempts that the statement has ended. NULL stands for all attempts, and takes less time.
 _IF_NOT_ALL = """CASE WHEN count(*) < cardinality(%(sequences)s::bigint[])
     THEN coalesce(json_agg(sequence), '[]')::text END"""
 

@@ -165,7 +165,7 @@ class PostgresqlStore:
         except StorageError as error:
             return self._write_in_parts(batch, max_pending, error)
         del self._transactions.lost_claims[: len(put_back)]
-        # A batch without new orders possibly changes nothing, so it does not prove that writes work again.
+        # Only a batch with new orders proves that writes work again. Any other batch possibly changes nothing.
         if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
             self._health.note_success(Work.WRITES)
         return results

@@ -1,4 +1,4 @@
-"""What the steps of a write transaction share. Runs on the thread that opened the transaction.
+"""The state that the steps of a write transaction share. Runs on the thread that opened the transaction.
 
 The steps are the functions of `insertion.py`, `attempts.py`, `commands.py` and `nodes/takeover.py`.
 """
@@ -24,7 +24,7 @@ Cursor = psycopg.Cursor[Any]
 
 
 class Transaction:
-    """What the steps of a transaction share.
+    """The state that the steps of a transaction share.
 
     The connection is in pipeline mode: a statement is only sent when the result of a later statement is fetched, so
     many statements share one round trip (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html). All steps use
@@ -59,7 +59,7 @@ class Transaction:
         self.is_paused: bool | None = None
         """Whether processing is paused. None if the steps so far have neither read nor changed this."""
         self.change = TotalsChange()
-        """What the steps so far add to the totals. Each step adds its own changes."""
+        """The changes of the totals by the steps so far. Each step adds its own changes."""
         self.claimed: list[Order] = []
         """The orders that this transaction has claimed so far."""
         self.inserted = 0
@@ -71,7 +71,7 @@ class Transaction:
         self._changed: list[int] = []
         firsts, steps = zip(*clock.steps_by_sequence(), strict=True)
         self.own_time = {"now_us": self.now_us, "bounds": array(firsts), "steps": array(steps)}
-        """The parameters of statements that record a time for each order, which the steps of the wall clock change."""
+        """The parameters from which statements compute the time to record for each order."""
 
     @property
     def room(self) -> int:

@@ -27,14 +27,15 @@ from models.writes import Outcome
 R = TypeVar("R")
 
 MAX_MADE_READY = 1_000
-"""How many due retries one claim makes ready by default. This limits the duration of a commit."""
+"""How many due retries one claim makes ready by default: a limit on the duration of a commit."""
 
 _clock_log = logging.getLogger("orders.clock")
 _log = logging.getLogger("orders.storage")
 
 
 class Transactions:
-    """Runs write transactions on one thread. Each renews the lease of this server, and ends if the lease was lost.
+    """Runs write transactions on one thread. Each transaction renews the lease of this server, and fails if the lease
+    was lost.
 
     Also records each step of the wall clock, which means that somebody has set the clock: see `models/clock.py`.
     """
@@ -59,7 +60,7 @@ class Transactions:
         self.floor = 0
         """The lowest sequence that can be ready. Can be read on any thread."""
         self.lost_claims: list[Outcome] = []
-        """Outcomes that make orders Pending again. A commit whose result is not known has possibly claimed them."""
+        """Make the orders Pending again that a commit with an unknown result has possibly claimed."""
         self.pending = 0
         """How many orders were Pending after the latest transaction or renewal."""
         self.is_paused = False
@@ -134,7 +135,7 @@ class Transactions:
     def _commit(
         self, connection: Connection, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]"
     ) -> None:
-        """Runs `work` in one transaction. Raises _LeaseLostError if another server has taken this one's orders over."""
+        """Runs `work` in one transaction. Raises _LeaseLostError if another server has taken its orders over."""
         transaction = Transaction(
             connection,
             clock=self._clock,
@@ -181,10 +182,10 @@ class Transactions:
             )
 
     def _forget_lease_if_locked(self) -> None:
-        """Gives up the number of this server if another transaction locks its row, so that the next one gets a new one.
+        """Forgets the number of this server if another transaction locks its row. The server then gets a new number.
 
-        It is locked, for example, by a transaction of a broken connection that PostgreSQL can't end. When it ends,
-        servers take over the orders of the old number.
+        The row is locked, for example, by a transaction of a broken connection that PostgreSQL can't end. After the end
+        of this transaction, servers take over the orders of the old number.
         """
         with suppress(psycopg.Error, peewee.PeeweeException):
             parameters = {"node": self.lease.node}
@@ -222,14 +223,14 @@ class Transactions:
 
 
 class _LeaseLostError(Exception):
-    """This server has no row in `nodes` any more, because another server has taken its orders over."""
+    """Another server has taken over the orders of this server, and removed its row from `nodes`."""
 
 
 class _Commit(Generic[R]):
-    """A transaction that is being committed. `unknown_xid` is its id while it is not known whether it is committed.
+    """A transaction that is being committed. `unknown_xid` is the transaction's id while its result is not known.
 
-    `beat` is the time that it writes to this server's row in `nodes`. `stored` has the sequences of the new orders that
-    it and the transactions that it repeats have stored if they were committed.
+    `beat` is the time that the transaction writes to this server's row in `nodes`. `stored` has the sequences of the
+    new orders that this transaction, and the transactions that it repeats, have stored if they were committed.
     """
 
     result: R
@@ -255,8 +256,8 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
 
     The status "committed" alone proves nothing: a crash can lose a transaction, and PostgreSQL then gives its id to
-    another one. So the time that the transaction has written to the row of this server must be there, too. If another
-    server has removed the row, the transaction is repeated, and finds its orders by their sequences.
+    another transaction. So the time that the transaction has written to the row of this server must be there, too. If
+    another server has removed the row, the transaction is repeated, and finds its orders by their sequences.
     """
     try:
         [status] = one_row(connection.execute(node_statements.XACT_STATUS, {"xid": commit.unknown_xid}))
@@ -269,6 +270,7 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
     parameters = {"beat": commit.beat, "node": commit.transaction.node}
     if connection.execute(node_statements.IS_LAST_BEAT, parameters).fetchone() != (True,):
         return False
-    # The commit possibly did not wait for a synchronous standby. This one does, and includes all earlier commits.
+    # The commit possibly did not wait for a synchronous standby. The commit of this statement waits, and so covers all
+    # earlier commits.
     connection.execute(node_statements.WRITE_TO_DISK)
     return True

@@ -23,14 +23,14 @@ from models.wire import (
 )
 from models.writes import ClaimedOrders, FinishAndClaim, Outcome
 
-# A constant, because to read a member of an enumeration takes longer than the rest of the loops that use it.
+# A constant, because reading `Status.COMPLETED` takes longer than all other work of the loops that use it.
 _COMPLETED = Status.COMPLETED
 OfOrder = TypeVar("OfOrder", Order, Outcome)
 
 MIN_RUN_LENGTH = 8
 """A run is a list of attempts at orders with consecutive sequences. If the runs of a batch have at least this average
-length, each run is completed by statements that select a range of sequences. Otherwise, all attempts are completed by
-statements that select a list of sequences."""
+length, each run is completed by statements that select a range of sequences. If the runs are shorter, all attempts are
+completed by statements that select a list of sequences."""
 
 
 class _Completion(NamedTuple):
@@ -168,8 +168,8 @@ def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable
     """Groups orders or outcomes by the time that must be recorded for their changes.
 
     Returns pairs of a time, in microseconds, and a group. The time is the creation time of the orders plus the time
-    that has really passed since then. It differs from the wall clock time if somebody has set the wall clock in the
-    meantime.
+    that has really passed since then. This time differs from the wall clock time if somebody has set the wall clock in
+    the meantime.
     """
     clock, now_us = transaction.clock, transaction.now_us
     if not clock.has_steps:
@@ -180,7 +180,7 @@ def _by_own_time(transaction: Transaction, items: Sequence[OfOrder]) -> Iterable
 
 
 def _complete_new_run(transaction: Transaction, run: ClaimedRun) -> None:
-    """Completes all orders of the run. Does not read them before, because they have the same creation time.
+    """Completes all orders of the run. Need not read them first, because they have the same creation time.
 
     Raises RunChangedError if one of the attempts had already ended.
     """
@@ -196,7 +196,7 @@ def _complete_new_run(transaction: Transaction, run: ClaimedRun) -> None:
 def _complete(
     transaction: Transaction, texts: _Completion, sequences: Sequence[int], now_us: int, *which: int | str
 ) -> None:
-    """Completes the attempts that `which` selects. These are attempts at the orders with these sequences."""
+    """Completes the attempts that `which` selects. `sequences` are the sequences of their orders."""
     execute = transaction.database.execute_sql
     count, processing_us = execute(texts.sum_up, (now_us, *which)).fetchone()
     if count < len(sequences):  # rare: some attempts have already ended
@@ -220,7 +220,7 @@ def interrupted(transaction: Transaction) -> list[Attempt]:
 
 
 def blocks_with_interrupted(transaction: Transaction) -> list[tuple[int, int, int]]:
-    """The number, `processing` and `processing_chunks` of each block that has Processing orders."""
+    """The columns `block`, `processing` and `processing_chunks` of each block that has Processing orders."""
     return decode_triples(transaction.database.execute_sql(statements.INTERRUPTED_BLOCKS).fetchone()[0])
 
 

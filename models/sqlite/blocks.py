@@ -5,8 +5,8 @@ Runs on the thread that opened the transaction.
 2,048 orders with consecutive sequences form a block, and 64 orders with consecutive sequences form a chunk. The row of
 a block has the lowest and the highest `created_us` of its orders. `completed` has a bit for each chunk, which is 1 if
 the chunk can contain a Completed order. A bit is never set back to 0, because Completed is final. `processing` is the
-exact number of Processing orders, and `processing_chunks` has a bit for each chunk that can contain one of them. When
-the number becomes 0, all these bits become 0.
+exact number of Processing orders, and `processing_chunks` has a bit for each chunk that can contain a Processing order.
+When the number becomes 0, all these bits become 0.
 """
 
 from collections import defaultdict

@@ -53,7 +53,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._thread_state = _ThreadState()
         # These references prevent the garbage collection in a forked child from closing a connection, which can damage
         # the database (https://www.sqlite.org/howtocorrupt.html, section 2.6). Peewee's own references are
-        # thread-local, and the child loses those of all other threads.
+        # thread-local, and the child loses the references of all other threads.
         self._connections: set[sqlite3.Connection] = set()
         self._files: OpenFiles | None = None
         self.was_checkpointed = False

@@ -59,7 +59,7 @@ SELECT json_group_array({STORED_ORDER}) FROM ({positions}) CROSS JOIN orders ON 
 
 
 def _search_blocks(status: str | None, *, by_user: bool, by_time: bool) -> str:
-    """Returns a query for the sequences of the newest `:limit` matching orders. It searches the newest block first.
+    """Returns a query for the sequences of the newest `:limit` matching orders. Searches the newest block first.
 
     SQLite runs the recursive query as a priority queue: it takes the entry with the highest `position` first
     (https://www.sqlite.org/lang_with.html#controlling_depth_first_versus_breadth_first_search_of_a_tree_using_order_by).
@@ -114,8 +114,8 @@ def _orders_of_block(status: str | None, *, by_user: bool, conditions: Sequence[
     if by_user:
         finds.insert(len(finds) if status in _RARE else 0, _OF_USER_IN_BLOCK)
     if finds:
-        # All orders that the first index finds are read, so it should find few of them. None are read if another index
-        # finds none.
+        # All orders that the first index finds are read, so this index should find few orders. If another index finds
+        # no order, no orders are read.
         if status in _MASKS:
             matching = f" AND mask >> (orders.sequence >> {CHUNK_BITS} & {CHUNKS - 1}) & 1{matching}"
         also = "".join(f" AND EXISTS ({find})" for find in finds[1:])

@@ -79,7 +79,7 @@ def _find_in_parts(transactions: Transactions, clock: Callable[[], float]) -> li
         found = {attempt.sequence for attempt in attempts}
         return [sequence in found for sequence in part]
 
-    find([])  # raises the error for a missing table also if no block has Processing orders
+    find([])  # if the table is missing, raises an error even if no block has Processing orders
     budget = _new_budget(clock)
     sequences: list[int] = []
     for block, count, chunks in transactions.run(blocks_with_interrupted):

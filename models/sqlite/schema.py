@@ -202,8 +202,8 @@ class BlockRow(peewee.Model):
         table_name = "blocks"
 
 
-# Contains only the blocks that have Processing orders. A commit changes this index only if a block gets its first
-# Processing order or loses its last one.
+# Contains only the blocks that have Processing orders. A commit changes this index only if a block gets its first or
+# loses its last Processing order.
 BlockRow.add_index(BlockRow.index(BlockRow.block, where=peewee.SQL("processing > 0"), name="blocks_processing"))
 
 

@@ -98,7 +98,7 @@ CLAIM_LISTED = """
 UPDATE orders SET status = 'Processing', due_us = NULL, attempts = attempts + 1, claims = claims + 1
 WHERE sequence IN (SELECT value FROM json_each(?))"""
 
-# The claim is a fencing token: an outcome applies only if its claim is the latest one and the order is Processing.
+# The claim is a fencing token: an outcome applies only if its claim is the latest claim and the order is Processing.
 # SQLite parses the JSON again for each use of a field of `outcome`, so the statements use each field only once if
 # possible.
 _RUNNING = """

@@ -136,7 +136,7 @@ class SqliteStore:
             )
         except StorageError as error:
             results = self._write_in_parts(batch, max_pending, error)
-        # A batch without new orders possibly changes nothing, so it does not prove that writes work again.
+        # Only a batch with new orders proves that writes work again. Any other batch possibly changes nothing.
         if not self._health.is_up(Work.WRITES) and self._transactions.inserted > inserted:
             self._succeeds(Work.WRITES)
         return results

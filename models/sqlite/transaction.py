@@ -1,4 +1,4 @@
-"""What the steps of a write transaction share. Runs on the thread that opened the transaction.
+"""The state that the steps of a write transaction share. Runs on the thread that opened the transaction.
 
 The steps are the public functions of `insertion.py`, `attempts.py` and `commands.py`.
 """
@@ -24,7 +24,7 @@ class RunChangedError(Exception):
 
 
 class Transaction:
-    """What the steps of a transaction share. `write_summaries` must be the last step.
+    """The state that the steps of a transaction share. `write_summaries` must be the last step.
 
     All steps use the same current time: `now_us` is steady time (`models/clock.py`), and `wall_us` is wall clock time.
     The transaction can increase the number of Pending orders by at most `max_added`. Any further new order is rejected.
@@ -53,7 +53,7 @@ class Transaction:
         self.now_us = clock()
         self.wall_us = self.now_us + clock.step_us
         self.is_paused = is_paused
-        """Whether processing is paused. If so, no orders are claimed."""
+        """Whether processing is paused, so that no orders are claimed."""
         self._max_added = max_added
         self._pending = pending
         self.max_made_ready = max_made_ready
@@ -61,9 +61,9 @@ class Transaction:
         self._try_again_us = try_again_us
         self.trusts_runs = trusts_runs
         self.change = TotalsChange()
-        """What the steps so far add to the totals. Each step adds its own changes."""
+        """The changes of the totals by the steps so far. Each step adds its own changes."""
         self.blocks = BlockChanges()
-        """What the steps so far change in the table `blocks`. Each step adds its own changes."""
+        """The changes of the table `blocks` by the steps so far. Each step adds its own changes."""
         self.inserted = 0
         """How many new orders this transaction has stored so far."""
         self._connection: sqlite3.Connection = cast(Any, database).connection()

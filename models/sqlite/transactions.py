@@ -19,7 +19,7 @@ from models.sqlite.transaction import RunChangedError, Transaction
 R = TypeVar("R")
 
 MAX_MADE_READY = 1_000
-"""How many due retries one claim makes ready by default. This limits the duration of a commit."""
+"""How many due retries one claim makes ready by default: a limit on the duration of a commit."""
 
 _log = logging.getLogger("orders.clock")
 
@@ -45,7 +45,7 @@ class Transactions:
         self.pending = 0
         """How many orders were Pending after the latest transaction."""
         self.is_pending_known = False
-        """Whether `pending` is exact. If not, it counts only the changes of this process."""
+        """Whether `pending` is exact. An inexact `pending` counts only the changes of this process."""
         self.is_paused = False
         """Whether processing was paused after the latest transaction."""
         self.inserted = 0
@@ -75,8 +75,8 @@ class Transactions:
             if self.database.was_checkpointed:
                 self._inserted_at_checkpoint = self.inserted
             result = work(transaction)
-            # The first transaction always changes `totals.state`. Otherwise two servers that continue from copies of
-            # one database could store the same state with different orders.
+            # The first transaction always changes `totals.state`, so that two servers that continue from copies of one
+            # database do not store the same state with different orders.
             transaction.write_summaries(even_if_unchanged=self._is_new)
             if self._clock.step_us != self._stored_step_us:
                 self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))

@@ -17,7 +17,7 @@ _INTERVAL_S = 0.1
 
 
 class Backend(NamedTuple):
-    """The process of PostgreSQL that serves a connection, and when it started, because process ids are used again."""
+    """The process of PostgreSQL that serves a connection, and when it started, because process ids are reused."""
 
     pid: int
     started: str

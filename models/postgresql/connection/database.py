@@ -25,7 +25,7 @@ R = TypeVar("R")
 DEADLINE_S = 10.0
 """How many seconds a call is retried by default."""
 PREPARE_AFTER = 2
-"""A statement is prepared when a connection executes it for this number of times plus one."""
+"""After a connection has executed a statement this many times, it prepares the statement."""
 
 _FIRST_DELAY_S = 0.02
 _MAX_DELAY_S = 0.5
@@ -34,7 +34,7 @@ _SAME_OUTAGE_S = 3.0
 _LONG_TRY_S = 1.0
 _PAUSE_S = 1.0
 """If PostgreSQL has not answered for `_LONG_TRY_S` seconds, and the deadline has passed, the calls of the next
-`_PAUSE_S` seconds fail at once. Otherwise, each call that has waited would wait for a try of its own."""
+`_PAUSE_S` seconds fail at once. Otherwise, each of the calls that have waited would wait again, for its own try."""
 
 
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
@@ -43,7 +43,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
     Retries connecting, statements outside `retry`, and the calls of `retry`. Before each try, opens the connection
     again if it broke. A connection also counts as broken if PostgreSQL has not answered for `answer_s` seconds. After a
     thread has retried for `deadline_s` seconds, raises the last error. After that, calls of this thread are not retried
-    until one succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0 to 1.
+    until a call succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0 to 1.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         self._sleep = sleep
         self._jitter = jitter
         self._thread_state = _ThreadState()
-        # Peewee's own references are thread-local, and `close_in_child` runs on one thread.
+        # For `close_in_child`, which runs on one thread: Peewee's own references are thread-local.
         self._connections: set[BoundedConnection] = set()
         # Peewee passes a name that begins with this scheme to libpq as a URL.
         super().__init__(
@@ -81,7 +81,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
     def retry(self, call: Callable[[], R], *, answer_s: float | None = None) -> R:
         """Returns the result of `call`, and calls it again after temporary errors. Rolls back if `call` raises.
 
-        `call` must run a whole transaction. It waits up to `answer_s` seconds for each answer; None stands for the
+        `call` must run a whole transaction. Each answer must arrive within `answer_s` seconds; None stands for the
         default of the database. The calling thread must have called `connect`.
         """
         state = self._thread_state
@@ -192,7 +192,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
 class _ThreadState(threading.local):
     """For each thread, when its calls began to fail, in monotonic seconds, and the backends of broken connections.
 
-    `last_error` is the error of a long try that other calls that have waited also raise.
+    `last_error` is the error of a long try. Calls within `_PAUSE_S` after it raise the same error.
     """
 
     is_used = False

@@ -36,9 +36,9 @@ _REFUSED = re.compile(
 )
 """The server does not accept the role, its password or the name of the database."""
 _BUSY = ("55P03", "57014")
-"""A lock that was not released in time, and a statement that took too long."""
+"""The errors for a lock that was not released in time, and for a statement that took too long."""
 _DAMAGE = ("XX001", "XX002")
-"""Damaged data, and a damaged index."""
+"""The errors for damaged data, and for a damaged index."""
 _CONTENT = ("22", "23", "54", *_DAMAGE)
 """An error whose code begins with one of these codes can concern only some of the orders."""
 _ADVICE = "; to check the database: pg_amcheck"

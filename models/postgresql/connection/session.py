@@ -17,10 +17,10 @@ from models.errors import DatabaseRefusedError
 OLDEST_VERSION = 15
 """The oldest supported major version of PostgreSQL."""
 IDLE_IN_TRANSACTION_S = 3
-"""After this number of seconds, PostgreSQL ends a transaction whose server has stopped to send statements. It must be
-shorter than the lease of a server, because others wait for the locks of the transaction."""
+"""PostgreSQL ends a transaction if no statement arrives for this number of seconds. The number must be smaller than
+`LEASE_S`, because other servers wait for the locks of the transaction."""
 LOCK_S = 2
-"""How many seconds a statement waits for a lock. Shorter than the time in which PostgreSQL must answer."""
+"""How many seconds a statement waits for a lock. This must be shorter than the time in which PostgreSQL must answer."""
 
 _CONNECTION = {
     "application_name": "orders",
@@ -34,7 +34,7 @@ _CONNECTION = {
     "keepalives_interval": "1",
     "keepalives_count": "3",
 }
-"""The parameters of a new connection, unless its URL has others:
+"""The parameters of a new connection, unless its URL sets them:
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
 
 # Every statement reads few rows, which an index finds. The statistics of a small or a changing table such as `work` can
@@ -63,7 +63,7 @@ _Settings = tuple[int, str, str, str]
 
 
 def connection_parameters(url: PostgresqlUrl) -> dict[str, Any]:
-    """The parameters of `psycopg.connect` that are added to those of the URL.
+    """The parameters of `psycopg.connect` that are added to the parameters in the URL.
 
     Raises DatabaseRefusedError if the URL is invalid. The error does not contain the URL, which can contain a password.
     """

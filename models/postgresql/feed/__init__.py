@@ -1,1 +1,1 @@
-"""The feed: what all servers change, for the event streams of each of them."""
+"""The feed: the changes of all servers, for the event streams of each server."""

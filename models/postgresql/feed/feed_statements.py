@@ -31,7 +31,7 @@ FROM orders {JOINED} WHERE orders.sequence = ANY (%(sequences)s::bigint[])"""
 # Changes are recorded for 9 to 10 minutes after the last read. Clients that reconnect within 8 minutes miss nothing.
 _UNTIL = "clock_timestamp() + interval '10 minutes'"
 _RENEW_BEFORE = "clock_timestamp() + interval '9 minutes'"
-# Nobody may continue a feed that ends so soon: a transaction can be running whose server has found that it has ended.
+# A feed that ends so soon can't be continued: a server can already run a transaction for which the feed has ended.
 _TOO_LATE = "clock_timestamp() + interval '1 minute'"
 
 # Before the first call of nextval, `last_value` is the number that this call returns.

@@ -19,12 +19,12 @@ class FeedLength:
         """Ids of rows, about `STEP` changes apart, and the number of changes up to each of them."""
 
     def restart(self) -> None:
-        """The next row is the first one."""
+        """Begins to count again, with the next row."""
         self._count = self._last = 0
         self._marks.clear()
 
     def add(self, rows: Iterable[FeedRow]) -> int | None:
-        """Counts these rows. Returns the id of the last row that is not needed any more; None if it has not changed."""
+        """Counts these rows. Returns the id of the last row that is no longer needed; None if the id is unchanged."""
         for row in rows:
             self._count += len(row.changes)
             if self._count - self._last >= STEP:

@@ -43,7 +43,7 @@ class Lease:
         self._alive_since_s = self._renewed_s = self._clock()
 
     def forget(self) -> None:
-        """This server has no number any more."""
+        """Forgets the number of this server."""
         self._node = None
 
     def note_renewal(self) -> None:
@@ -60,9 +60,9 @@ class Lease:
 
     @property
     def expiry_s(self) -> float | None:
-        """After how many seconds without a renewal this server may take over another one.
+        """After how many seconds without a renewal this server may take over another server.
 
-        None until this server has renewed its own lease for as long as a lease lasts. Otherwise all servers would take
-        each other for dead after an outage of the database.
+        None until this server has renewed its own lease for as long as a lease lasts. Without this rule, all servers
+        would take each other for dead after an outage of the database.
         """
         return self.lease_s if self._clock() - self._alive_since_s >= self.lease_s else None

@@ -19,7 +19,7 @@ UPDATE nodes SET beat = clock_timestamp() WHERE node = %(node)s
 RETURNING pg_current_xact_id()::text, extract(epoch FROM beat), (SELECT sum(pending)::bigint FROM totals),
     (SELECT paused FROM meta)"""
 
-# A lease that is renewed only now and then need not survive a crash of the database, so the commit waits for no sync.
+# The commit that renews a lease does not wait for a sync, because a lease need not survive a crash of the database.
 RENEW_LATER = "SET LOCAL synchronous_commit = off"
 
 _EXPIRED = """beat < clock_timestamp() - make_interval(secs => %(lease_s)s) AND node <> %(node)s"""
@@ -58,12 +58,12 @@ FORGET = "DELETE FROM nodes WHERE node = %(dead)s"
 
 HAS_WORK = "SELECT EXISTS (SELECT 1 FROM work WHERE node = %(dead)s)"
 
-# Its orders can be taken over at once.
+# The server gives up its lease, so its orders can be taken over at once.
 GIVE_UP = "UPDATE nodes SET beat = '-infinity' WHERE node = %(dead)s"
 
 XACT_STATUS = "SELECT pg_xact_status(%(xid)s::text::xid8)"
 
-# Only this server changes the row, so it has the time of the last transaction that was committed.
+# Only this server changes the row, so the row has the time of the last committed transaction.
 IS_LAST_BEAT = "SELECT extract(epoch FROM beat) = %(beat)s FROM nodes WHERE node = %(node)s"
 
 WRITE_TO_DISK = "UPDATE totals SET pending = pending WHERE node = 0"

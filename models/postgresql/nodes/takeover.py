@@ -14,12 +14,12 @@ from models.wire import decode_attempts
 from models.writes import Outcome
 
 MAX_TAKEN_OVER = 1_000
-"""How many attempts one transaction ends. This limits its duration."""
+"""How many attempts one transaction ends at most, because its duration must be limited."""
 _A_CENTURY_S = 100 * 366 * 86_400.0
 
 
 class TakenOver(NamedTuple):
-    """The number of a server that died, how many of its attempts were ended, and whether it had no more."""
+    """The number of a server that died, how many of its attempts were ended, and whether all of them are ended."""
 
     node: int
     attempts: int
@@ -31,8 +31,8 @@ def take_over(
 ) -> TakenOver | None:
     """Ends attempts of one server whose lease has expired, as after a crash. None if there is no such server.
 
-    `expiry_s`: see `Lease.expiry_s`. If it is None, considers only servers that have given up their lease. Skips a
-    server whose lease another server renews or takes over at the moment.
+    `expiry_s`: see `Lease.expiry_s`. If `expiry_s` is None, considers only servers that have given up their lease.
+    Skips a server whose lease is being renewed or taken over at the moment.
     """
     expired = transaction.execute(
         node_statements.LOCK_EXPIRED, node=transaction.node, lease_s=_A_CENTURY_S if expiry_s is None else expiry_s

@@ -79,5 +79,5 @@ def concerns_orders(error: StorageError) -> bool:
 
 
 def advice_for(path: str) -> str:
-    """The end of a log line about damage. It says how to check the database file `path`."""
+    """The end of a log line about damage, which says how to check the database file `path`."""
     return f"; to check the file: sqlite3 {shlex.quote(path)} 'PRAGMA integrity_check'"

@@ -65,7 +65,7 @@ class SplitBatch:
         return results
 
     def _record(self, outcomes: Sequence[Outcome]) -> StorageError | None:
-        """Records the outcomes, except those of damaged orders. Returns an error if some outcomes were not tried."""
+        """Records outcomes, but not of damaged orders. Returns an error if some outcomes were not tried."""
 
         def record(part: Sequence[Outcome]) -> list[None]:
             self._transactions.run(lambda transaction: finish(transaction, part))

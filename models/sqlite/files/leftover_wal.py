@@ -4,11 +4,11 @@ SQLite replays a WAL without checking this. If a backup was copied over the data
 versions of the database.
 
 Each write transaction stores a new random number in `totals.state`, and the number of the previous transaction in
-`totals.previous_state`. It writes the page with these two columns to the WAL. So the WAL contains the numbers of all
-its transactions, and the number of the transaction before the first one. The WAL belongs to the database if one of
-these numbers is the `totals.state` of the database file. In this case, the database file is as old as the beginning of
-the WAL, or newer, and the replay leads to the newest version. All this also applies to a copy of the database file that
-was made after the beginning of the WAL.
+`totals.previous_state`. Each write transaction writes the page with these two columns to the WAL. So the WAL contains
+the numbers of all its transactions, and the number of the transaction before the first one. The WAL belongs to the
+database if one of these numbers is the `totals.state` of the database file. In this case, the database file is as old
+as the beginning of the WAL, or newer, and the replay leads to the newest version. All this also applies to a copy of
+the database file that was made after the beginning of the WAL.
 """
 
 import sqlite3
@@ -62,7 +62,7 @@ def check_leftover_wal(path: Path) -> None:
 
 
 def _belongs(path: Path, wal: Wal) -> bool:
-    """Whether the WAL belongs to the database. Raises _UnknownStateError if only a replay by SQLite can show this."""
+    """Whether the WAL belongs to the database. Raises _UnknownStateError if only SQLite can tell, by a replay."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if header[_FORMAT_VERSIONS] == _WITHOUT_WAL:

@@ -155,7 +155,7 @@ class _LockedFile:
                 raise
             if self._is_at_path():
                 return
-            # The server that held the lock before removed or replaced the file after it was opened here.
+            # After this process had opened the file, the server that held the lock has removed or replaced the file.
             self.close()
 
     def _open(self) -> None:
@@ -171,7 +171,7 @@ class _LockedFile:
 
     @property
     def links(self) -> int:
-        """How many paths the file had when it was opened."""
+        """How many paths (hard links) the file had when it was opened."""
         return self._status.st_nlink
 
     def replace_content(self, content: bytes) -> None:
@@ -205,7 +205,8 @@ def _process_with_flock(path: Path) -> str:
     try:
         found = path.stat()
         file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-        # The kernel passes on one page at a time. A lock can be left out if others are released between two pages.
+        # A read returns one page of /proc/locks at a time. A lock can be left out if others are released between two
+        # pages.
         for _ in range(_LOCKS_READS):
             for lock in _LOCKS.read_text(encoding="ascii").splitlines():
                 # Such as "9: FLOCK  ADVISORY  WRITE 31002 fe:00:2222687 0 EOF". Field 1 of a waiting process is "->".

@@ -2,9 +2,9 @@
 
 Runs on the thread that writes. `check_wal` can run at the same time on the thread that makes checkpoints.
 
-If another program removes or replaces the database or its WAL, SQLite goes on writing to the removed files, which are
-lost when the process ends. If another program truncates or overwrites the WAL, SQLite goes on appending to the WAL, and
-the commits whose frames are missing are lost when the process ends.
+If another program removes or replaces the database or its WAL, SQLite continues to write to the removed files, which
+are lost when the process ends. If another program truncates or overwrites the WAL, SQLite continues to append to the
+WAL, and the commits whose frames are missing are lost when the process ends.
 
 The WAL-index, which is the beginning of the `-shm` file, says how many frames the WAL has
 (https://www.sqlite.org/walformat.html). While a process has connections to the database, SQLite has one descriptor of
@@ -61,7 +61,7 @@ class _Frame(NamedTuple):
 
 
 class OpenFiles:
-    """The files of an open database. Must not be used after the process has closed its last connection to it.
+    """The files of an open database. Must not be used after the process has closed its last connection to the database.
 
     `database` is the path of the database. If the journal mode is not WAL, checks only the database file.
     """

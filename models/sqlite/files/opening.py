@@ -167,7 +167,7 @@ def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float, *, 
 
     Uses a connection that can't write.
     """
-    # Reading a database that has a WAL creates files beside it. Without a WAL, `immutable` prevents this.
+    # Reading a database in WAL mode creates files beside it. If there is no WAL, `immutable` prevents that.
     mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
     database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
     with database.connection_context():
