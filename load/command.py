@@ -129,7 +129,7 @@ class Run:
     def _note_sending(self, connections: Connections, cpu_ns: int) -> None:
         """Record how long the sending took.
 
-        The sending ends with the last response. So if the server stops, the time until that is detected does not count.
+        The sending ends with the last response. So if the server stops, the time until this is noticed does not count.
         In an open loop, the sending lasts at least until the due time of the last request that was sent.
         """
         result, settings, ended_s = self.result, self.settings, self._seconds_since_start()
@@ -249,7 +249,8 @@ class Load(Command):
         if result is None:
             return ()
         outputs = [Output("the result", lambda: print_summary(result, settings, self._console))]
-        # Computed while a file is written: if Ctrl-C interrupts that, a message names the files that are missing.
+        # The JSON is made when a file is written. If Ctrl-C interrupts this, a message names the files that are
+        # missing.
         result_json = cache(lambda: to_json(result, settings))
         outputs += json_outputs(settings.json, result_json)
         if settings.report:

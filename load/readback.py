@@ -1,4 +1,4 @@
-"""Waits until all orders are processed, reads orders back, and compares them with what was sent. On the event loop."""
+"""Waits until all orders are processed, reads orders back, and compares them. Runs on the event loop."""
 
 import asyncio
 import time
@@ -156,8 +156,8 @@ class Backlog:
         """Poll until no order waits, or until N orders have finished, where N orders waited at the first poll.
 
         The second condition is for servers that also get orders from other clients. `before` is how many orders waited
-        before the load. They can wait for hours, so polling also ends if at most `before` orders wait and the metrics
-        do not change. Returns UNKNOWN if the server does not respond or has no metrics.
+        before the load. Such orders can wait for hours, so polling also ends if at most `before` orders wait and the
+        metrics do not change. Returns UNKNOWN if the server does not respond or has no metrics.
         """
         first: Metrics | None = None
         seen: Metrics | None = None
@@ -205,8 +205,8 @@ class ReadOrder:
 class OrderReader:
     """Reads orders with GET /order/{id}, and compares them with what was sent. `result` is updated with each order.
 
-    `processed_ns` is None if every order was processed when it was first read. Otherwise, it is the time at which the
-    last order was first read as processed.
+    `processed_ns` is the time at which the last order was first read as processed. `processed_ns` is None if every
+    order was already processed when it was first read.
     """
 
     address: Address

@@ -2,6 +2,6 @@
 
 A trial answers one question about speed. Most trials compare two servers; the server of this checkout is called "ours".
 A trial is repeated in several runs. A load is a function that sends requests to one server, and measures the responses.
-A run can measure each server in several short rounds, in which the servers take turns. A row is one line of the
-result. It has a value for each run, and passes if their median is within its bound.
+A run can measure each server in several short rounds, in which the servers take turns. A row is one line of the result.
+A row has a value for each run, and passes if the median of these values is within its bound.
 """

@@ -94,10 +94,10 @@ class SlowClients(BackgroundClients):
     interval_s: float = LINE_INTERVAL_S
 
     async def open(self) -> None:
-        """Connect all clients within one interval. They send until `close`. Raises OSError if connecting fails."""
+        """Connect all clients within one interval. Clients send until `close`. Raises OSError if connecting fails."""
         for _ in range(self.count):
             self._tasks.append(asyncio.create_task(self._send_until_gone(*await self._begin_request())))
-            # So that the clients do not all send at the same moment.
+            # The pause distributes the clients over the interval.
             await asyncio.sleep(self.interval_s / self.count)
 
     async def _begin_request(self) -> tuple[StreamReader, StreamWriter]:

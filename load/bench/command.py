@@ -3,7 +3,7 @@
 The server is compared with a bare Tornado or with itself. With `--against FOLDER`, it is compared with the server in
 that folder, for example a checkout of an earlier commit. `--stored FILE` adds trials that compare a server on a copy of
 the file with a server that has few orders. `python -m load.fill` creates a file with many orders. With `--database
-URL`, a server on PostgreSQL is compared with one on SQLite. `--only NAME` runs one trial.
+URL`, a server on PostgreSQL is compared with a server on SQLite. `--only NAME` runs one trial.
 
 Each server is a process on this machine. The servers are measured in turns, so that a slow phase of the machine affects
 all of them. After Ctrl-C, the rows so far are printed. The exit status is 0 if every figure is within its bound, 1 if
@@ -52,7 +52,7 @@ HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
 
 @dataclass(frozen=True)
 class Plan:
-    """Describes a trial. `servers` has the names of its servers, ours last.
+    """Describes a trial. `servers` has the names of its servers; our server is the last one.
 
     If `needs_stored`, it needs --stored. If `needs_database`, it needs --database.
     """
@@ -133,9 +133,9 @@ CHANGE = Plan("POST /order, with record processing running on both servers", tri
 def choose_plans(
     names: Sequence[str] | None, *, has_stored: bool, has_database: bool = False
 ) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and why others can't. Raises CommandError if `names` names one that can't run.
+    """Return the trials that can run, and why others can't. Raises CommandError if a trial in `names` can't run.
 
-    With a PostgreSQL database and without names, only those are returned that compare it with SQLite.
+    With a PostgreSQL database and without names, returns only the trials that compare PostgreSQL with SQLite.
     """
     if has_database and not names:
         names = [name for name, plan in PLANS.items() if plan.needs_database or name == "memory"]

@@ -72,7 +72,7 @@ class Measurement:
         self.rounds += 1
 
     def counter(self, check: Check, *, from_ns: int = 0) -> Callable[[int, Response, RequestTiming], None]:
-        """Return a function that counts responses. It ignores correct responses to requests due before `from_ns`."""
+        """Return a function that counts responses, except correct responses to requests due before `from_ns`."""
 
         def count(due_ns: int, response: Response, timing: RequestTiming) -> None:
             if fault := check(response):

@@ -18,13 +18,14 @@ from load.http.address import reach
 CLIENTS = 128
 SERVERS_ROUNDS = 2
 SECOND_FIRST_ID = 1 << 40  # The first id of the orders that the second server gets.
-ROUNDS = 4  # Rounds per run. Even, so that each server is measured first in half of them.
+ROUNDS = 4  # Rounds per run. An even number, so that each server is measured first in half of the rounds.
 BOUNDS = {50: (0.6, 0.8), 500: (0.35, 0.5)}
-"""For each number of clients, the bound and the aim. As many orders as there are clients can share a commit."""
+"""For each number of clients, the bound and the aim. The number of clients is the maximum number of orders in a
+commit."""
 
 
 async def full_cycle(trial: Trial) -> list[Row]:
-    """Compare how fast orders are accepted and completed by the server on SQLite and by the one on PostgreSQL."""
+    """Compare how fast a server on SQLite and a server on PostgreSQL accept and complete orders."""
     rows: list[Row] = []
     for clients, (at_least, aim) in BOUNDS.items():
         name = f"durable POST /order, {clients} clients, until each order is Completed: PostgreSQL against SQLite"

@@ -2,7 +2,7 @@
 
     python -m load.bench.recorded_server FILE PROGRAM [ARGUMENTS]
 
-Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. Any thread.
+Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. Usable on any thread.
 """
 
 import runpy

@@ -26,7 +26,7 @@ from load.http.connection import Connection, NoResponse, send_request
 from load.readback import read_metrics
 from load.system.machine import ProcessStatus
 
-ROUNDS = 6  # Rounds per run. Even, so that each server is measured first in half of them.
+ROUNDS = 6  # Rounds per run. An even number, so that each server is measured first in half of the rounds.
 READY_S = 30.0
 PENDING_AT_START = 100_000
 PENDING_IN_MEMORY = 1_000_000
@@ -148,7 +148,7 @@ async def store_pending(address: Address, *, first_id: int, orders: int) -> None
 
 
 async def _await_ready(address: Address) -> None:
-    """Poll GET /readyz until its first 200. Raises NoResponse if none comes within READY_S."""
+    """Poll GET /readyz until its first 200. Raises NoResponse if no 200 comes within READY_S."""
     with closing(Connection(address)) as connection:
         try:
             async with asyncio.timeout(READY_S):

@@ -34,7 +34,8 @@ THREE_INDEXES = (
     "CREATE INDEX IF NOT EXISTS orders_completed ON orders (sequence) WHERE status = 'Completed'",
     "CREATE INDEX IF NOT EXISTS orders_processing ON orders (sequence) WHERE status = 'Processing'",
 )
-"""Replaces the table of blocks by the indexes of schema version 4 that it replaces, for lists by time and by status."""
+"""Statements that replace the table `blocks` with the indexes that lists by time and by status used before this
+table."""
 
 Statement = tuple[str, Sequence[Any]]
 _decode = msgspec.json.Decoder(tuple[int, str, list[Any]]).decode
@@ -113,8 +114,8 @@ async def stream(trial: Trial) -> list[Row]:
     recording = Recording.read(trial.folder / STATEMENTS)
     recordings = [recording, recording.with_three_indexes()]
     for number in range(1, trial.runs + 1):
-        # SQLite alone is measured before and after the server, so that a machine that becomes slower affects both. This
-        # blocks the event loop, on which nothing else runs.
+        # SQLite alone is measured before and after the server, so that a machine that becomes slower affects both
+        # values. This blocks the event loop, on which nothing else runs.
         alone, indexed = replay(trial, recordings, orders=orders)
         with (
             TemporaryDirectory(dir=trial.folder) as folder,

@@ -98,7 +98,7 @@ class Row:
 
 
 class Server(NamedTuple):
-    """A running server with the process id `pid`. It has the orders 1 to `stored`.
+    """A running server with the process id `pid`, which has the orders 1 to `stored`.
 
     `ids` yields unused ids, `seeds` yields random seeds.
     """
@@ -152,10 +152,10 @@ class Value(Enum):
 class Trial:
     """Measures servers in `runs` runs, each server for `seconds` in a run. `print_line` prints a line for every run.
 
-    `servers` run during the whole trial. The last server is `ours`, and is compared with the first server. Both can be
-    one server under two loads. `start_server` takes additional flags and returns our server, not started yet, for
-    trials that start the server themselves. `folder` is for the files of such trials. `database` is the file of `ours`,
-    or the URL of its PostgreSQL database.
+    `servers` run during the whole trial. The last server is `ours`, and is compared with the first server. The first
+    and the last server can be one server under two loads. `start_server` takes additional flags and returns our server,
+    not started yet, for trials that start the server themselves. `folder` is for the files of such trials. `database`
+    is the file of `ours`, or the URL of its PostgreSQL database.
     """
 
     runs: int
@@ -193,7 +193,7 @@ class Trial:
         return [row for row, _ in rows]
 
     def add_run(self, row: Row, number: int, figure: Figure, measured: dict[str, Measurement], *, value: Value) -> None:
-        """Add a run to a row and print it. `measured` has the measurements of both servers by name, ours last."""
+        """Add a run to a row and print it. `measured` has measurements by the names of servers; our server is last."""
         both = list(measured.values())
         figures = {name: figure.value(each) for name, each in measured.items()}
         result = value.of(figure, *figures.values())

@@ -1,4 +1,4 @@
-"""Runs trials that compare two servers, two loads of our server, or its processing with its intake. On the event loop.
+"""Trials that compare two servers, two loads of our server, or its processing with its intake. Runs on the event loop.
 
 To measure processing without the time for storing orders, processing is paused while the orders are stored, and is then
 resumed. The measured window begins after a warm-up and ends before all orders are Completed. So the warm-up and the
@@ -25,7 +25,7 @@ from load.system.machine import BUSY_SHARE, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0
 THREADS = 8
-WARM_UP = 0.25  # As a share of the window's time.
+WARM_UP = 0.25  # The warm-up, as a share of the window's time.
 CALLS_A_SECOND = 60_000  # How many orders are prepared for each second; more than any server processes.
 WEBHOOKS_A_SECOND = 20_000
 SLOW_WEBHOOKS_A_SECOND = 5_000
@@ -215,7 +215,7 @@ async def _process(trial: Trial, row: Row, *, prepared_a_second: int, receiver: 
         last, *ended = await look()
         await _switch(server, PAUSE)
         completed = (await backlog.poll()).completed_orders - before
-    # The request that asked for the number before counts, too.
+    # The receiver also counts the request that has read `received`, so 1 is subtracted.
     if receiver and (lost := completed - (await count_received(receiver.address) - received - 1)) > 0:
         row.wrong[NOT_RECEIVED] += lost
     if last.waiting == 0:

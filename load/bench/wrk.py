@@ -117,8 +117,8 @@ async def measure_wrk(address: Address, script: str, *, clients: int, seconds: f
 
 
 async def _run_wrk(arguments: Sequence[str]) -> Report:
-    """Run wrk, and decode its last line. Raises CommandError if that is no report."""
-    # In its own session, so that Ctrl-C reaches only this process, which then kills wrk.
+    """Run wrk, and decode its last line. Raises CommandError if this line is not a report."""
+    # wrk has its own session, so that Ctrl-C reaches only this process, which then kills wrk.
     process = await asyncio.create_subprocess_exec(WRK, *arguments, stdout=PIPE, stderr=PIPE, start_new_session=True)
     try:
         out, errors = await process.communicate()

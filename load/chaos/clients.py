@@ -22,7 +22,7 @@ from load.orders.generated import as_another_order
 
 ANSWER_LIMIT_S = 25.0  # A response can take over 13 s: the server waits up to 10 s for a lock, and 3 s while frozen.
 RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.
-CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older ones.
+CATCH_UP_S = 10.0  # After a pause, clients also send the orders that were due in the last 10 s, but no older orders.
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4
 SMALLEST_BULK, LARGEST_BULK, WEBHOOK_BULK = 200, 800, 40

@@ -174,7 +174,8 @@ class FaultInjector:
         ledger, receiver = target.ledger, self.receiver
         # Only webhooks of new orders are used: after several failures, the delay before a retry can be long.
         first_id = ledger.orders.order_id(len(ledger))
-        # Webhooks of new orders are sent after those of older orders, so this waits until a new order is delivered.
+        # Webhooks of new orders are sent after the webhooks of older orders, so this waits until a new order is
+        # delivered.
         await _wait_until(lambda: receiver.newest >= first_id, DELIVERY_LIMIT_S)
         if receiver.newest < first_id:
             return Effect(False, "no new order was delivered")

@@ -130,7 +130,8 @@ def file_output(path: Path, content: Callable[[], bytes]) -> Output:
 
 
 def json_outputs(path: Path | None, result: Callable[[], object]) -> list[Output]:
-    """Return one output that writes JSON, or none if `path` is None. `result` is called when the output is written."""
+    """Return a list with the output of `result()` as JSON; an empty list if `path` is None. The output calls
+    `result`."""
     if path is None:
         return []
     return [file_output(path, lambda: msgspec.json.format(msgspec.json.encode(result()), indent=2) + b"\n")]

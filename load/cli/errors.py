@@ -1,4 +1,4 @@
-"""Defines the exit statuses, and errors that are printed as one line. Makes texts safe to print. Any thread."""
+"""Defines exit statuses, and errors that are printed as one line. Makes texts safe to print. Usable on any thread."""
 
 import re
 from enum import IntEnum

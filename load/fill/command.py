@@ -1,7 +1,7 @@
 """`python -m load.fill`: creates a database with many orders, for measurements.
 
-It starts a server on a new file or an empty PostgreSQL database, and sends it arrays of 1,000 orders. The ids count
-from 1. All other values are computed from the id, so the database has the same orders every time. At the end, all
+The command starts a server on a new file or an empty PostgreSQL database, and sends it arrays of 1,000 orders. The ids
+count from 1. All other values are computed from the id, so the database has the same orders every time. At the end, all
 orders are Completed, no server runs, and there is no write-ahead log beside the file.
 """
 
@@ -27,7 +27,7 @@ from load.readback import Backlog, BacklogState, read_metrics
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000
-CLIENTS = 2  # So that the server parses an array while it stores another. More clients would slow processing down.
+CLIENTS = 2  # Two, because the server can parse an array while it stores another. More clients would slow it down.
 TIMEOUTS = Timeouts(answer_s=60.0, connection_s=5.0, processing_s=60.0, poll_s=0.02)
 STOP_S = 300.0  # While stopping, the server copies the write-ahead log into the file.
 MAX_BACKLOG = 1_000_000_000

@@ -1,4 +1,4 @@
-"""Processors for servers of benchmarks. They run on the server's threads."""
+"""Processors for servers of benchmarks. The functions run on the server's threads."""
 
 import threading
 

@@ -1,7 +1,7 @@
 """Sends requests and reads responses on one keep-alive connection. Runs on the event loop.
 
-This is faster than Tornado's HTTP client, which opens a connection for each request. A `Connection` writes encoded
-bytes to an IOStream, and needs only one future for a response that arrives in one piece.
+Such a connection is faster than Tornado's HTTP client, which opens a connection for each request. A `Connection` writes
+encoded bytes to an IOStream, and needs only one future for a response that arrives in one piece.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class NoConnection(NoResponse):
 
 
 class Connection:
-    """A keep-alive connection. It is opened at the first request, and again after a failure or `Connection: close`."""
+    """A keep-alive connection. Opens at the first request, and again after a failure or `Connection: close`."""
 
     def __init__(self, address: Address) -> None:
         self._address = address

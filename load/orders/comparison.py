@@ -1,4 +1,4 @@
-"""Compares sent orders with the orders that the server returns, and finds what is wrong with responses. Any thread.
+"""Compares sent orders with those that the server returns, and finds errors in responses. Usable on any thread.
 
 Numbers in JSON keep their exact value: fractions are decoded as Decimal. The functions `check_...` return what is wrong
 with a response, or "". The texts have no ids and no values, so that equal problems can be counted together.
@@ -108,7 +108,7 @@ class Rejection(msgspec.Struct):
 
 
 class BulkResponse(msgspec.Struct):
-    """The response to an array of orders. It counts accepted orders, duplicates and rejected orders."""
+    """The response to an array of orders, with the numbers of accepted orders, duplicates and rejected orders."""
 
     accepted: int
     duplicates: int

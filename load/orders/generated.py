@@ -1,4 +1,4 @@
-"""Computes orders from their ids. Records which orders were sent, acknowledged and found again. Any thread."""
+"""Computes orders from their ids. Records which orders were sent, acknowledged and found. Usable on any thread."""
 
 from collections.abc import Callable, Iterable
 from random import Random
@@ -123,7 +123,7 @@ class SentOrders:
             self._states[index] = max(self._states[index], ACKNOWLEDGED)
 
     def note_found(self, order_id: int) -> bool:
-        """Mark an order as found on the server. Return False if it was found before, or if it was never sent."""
+        """Mark an order as found on the server. Return False if the order was found before, or never sent."""
         index = self.index_of(order_id)
         if index is None or self._states[index] == FOUND:
             return False

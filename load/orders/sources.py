@@ -108,7 +108,7 @@ def _items(text: str) -> str:
 
 
 def _json(text: str, kind: type) -> str:
-    """Return the text without line breaks if it is JSON of the type `kind`. Otherwise, return `_value(text)`."""
+    """Return the text without line breaks if it is JSON of the type `kind`, and otherwise `_value(text)`."""
     with suppress(BadJson):
         if isinstance(decode_json(text.encode()), kind):
             # In valid JSON, a line break is never inside a string.

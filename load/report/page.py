@@ -88,7 +88,7 @@ def drawn_charts(result: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def data_of(result: Mapping[str, Any]) -> bytes:
-    """Return the data for charts.js as JSON. It has no `<`, so that it can't end the script element."""
+    """Return the data for charts.js as JSON without `<`, so that the data can't end the script element."""
     latencies = {rank: result[f"sending_latency_{name.replace('.', '_')}_ms"] for name, rank in PERCENTILES.items()}
     data = {
         "timeline": result["timeline"],

@@ -1,4 +1,4 @@
-"""Runs the client sessions of a soak, which repeat checked requests or read streams until cancelled. On the event loop.
+"""The client sessions of a soak repeat checked requests or read streams until cancelled. Runs on the event loop.
 
 Sessions call `report` with a text for each problem. `rng` makes all random choices.
 """

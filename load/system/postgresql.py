@@ -48,7 +48,7 @@ def find_programs() -> Path | None:
 
 
 def programs_folder(text: str) -> Path:
-    """Read the folder of PostgreSQL's programs; an empty text is the one that `find_programs` returns."""
+    """Read the folder of PostgreSQL's programs. An empty text stands for the folder that `find_programs` returns."""
     folder = Path(text).resolve() if text else find_programs()
     if folder is None or not (folder / "postgres").is_file():
         raise argparse.ArgumentTypeError(f"there is no program postgres in {folder or 'the usual folders'}")
@@ -58,7 +58,7 @@ def programs_folder(text: str) -> Path:
 
 
 def without_privileges() -> dict[str, Any]:
-    """Return the arguments of `subprocess` with which root runs PostgreSQL as another user: it refuses root."""
+    """Return arguments of `subprocess` with which root runs PostgreSQL as another user: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}
     user = _unprivileged_user()
@@ -214,7 +214,7 @@ class PostgresqlServer:
         return is_own and lines[7].strip() == "ready"
 
     def _usable_programs(self) -> Path:
-        """Return the folder of programs that PostgreSQL's user can run: if it can't run the installed ones, a copy."""
+        """Return a folder of programs that PostgreSQL's user can run: a copy if it can't run the installed programs."""
         programs = self._programs
         try:
             subprocess.run(

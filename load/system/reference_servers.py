@@ -1,9 +1,9 @@
 """`python -m load.system.reference_servers NAME PORT`: runs a server that does no work, for comparison.
 
 NAME `bare` is a Tornado server whose handlers send constant responses. `receiver` and `slow-receiver` receive webhooks:
-they send a 202 whose body is the number of requests so far, and parse only as much of HTTP as that needs.
-`slow-receiver` sends the 202 after 200 ms. `receiver` is faster than any client, so measurements of it show how fast
-the clients are. All servers run on the same kind of event loop as `server.py`.
+they send a 202 whose body is the number of requests so far, and parse only the necessary parts of HTTP. `slow-receiver`
+sends the 202 after 200 ms. `receiver` is faster than any client, so measurements of it show how fast the clients are.
+All servers run on the same kind of event loop as `server.py`.
 """
 
 import asyncio

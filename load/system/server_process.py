@@ -1,4 +1,4 @@
-"""Starts a server as a separate process, and stops it. Any thread. Starting and stopping block the thread."""
+"""Starts a server as a separate process, and stops it. Usable on any thread. Starting and stopping block the thread."""
 
 import re
 import signal
@@ -96,7 +96,7 @@ class ServerProcess:
         try:
             # If a signal came before the assignment to `_process`, nothing would stop the process.
             with self.log.open("wb") as log, uninterrupted():
-                # In a new session, the server does not get Ctrl-C. This process gets it and stops the server.
+                # In a new session, the server does not get Ctrl-C. This process gets Ctrl-C and stops the server.
                 self._process = subprocess.Popen(
                     [sys.executable, *self.arguments],
                     cwd=ROOT,
