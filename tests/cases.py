@@ -17,7 +17,7 @@ _describe.maxstring = _describe.maxother = _describe.maxlong = 200
 def cases(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Test], Test]:
     """Calls the test once for each value, and reports all cases that fail. The arguments are those of `parametrize`.
 
-    The cases of a test share its fixtures, so that each case must leave them as it found them.
+    The cases of a test share its fixtures, so no case may change a fixture for the next case.
     """
     is_one = isinstance(names, str) and "," not in names
     arguments = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)

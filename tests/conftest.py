@@ -34,7 +34,8 @@ GARBAGE_THRESHOLD = 5_000
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates private folders in it
 """A folder in memory, on most Linux systems."""
 MEMORY_BYTES = 250_000_000
-"""The fast tests use the folder in memory only if this much space is free. They need less than half of it."""
+"""The fast tests use the folder in memory only if this much space is free. The tests need less than half of this
+space."""
 
 SLOW_MODULE = re.compile(rb"^pytestmark = .*\bpytest\.mark\.(slow|postgresql)\b", re.MULTILINE)
 """Marks all tests of a module as slow."""
@@ -92,10 +93,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collects the tests without garbage collection, and excludes all objects made until then from it.
+    """Turns off garbage collection while the tests are collected, and excludes all objects made until then from it.
 
-    Otherwise, each of the many calls of `gc.collect` would examine half a million objects of pytest and the modules.
-    After that, garbage is collected more rarely than by default.
+    So the many calls of `gc.collect` need not examine half a million objects of pytest and the modules. After that,
+    garbage is collected more rarely than by default.
     """
     gc.disable()
     try:
@@ -131,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Lets the processes of pytest-xdist report one short message for each test that passes, instead of five long ones.
 
-    Sending and reading the others takes as much CPU time as many of the tests. Only these options need all of them.
+    Sending and reading five messages takes as much CPU time as many tests. Only these options need all five.
     """
     if (
         "PYTEST_XDIST_WORKER" not in os.environ
@@ -149,7 +150,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="module")
 def open_folder() -> Iterator[Path]:
-    """A new folder that the user who runs PostgreSQL can enter and use, unlike those of pytest."""
+    """A new folder that the user who runs PostgreSQL can enter and use, unlike the folders of pytest."""
     with tempfile.TemporaryDirectory(prefix="orders-load-") as name:
         folder = Path(name)
         give_away(folder)
@@ -176,7 +177,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[RetryingSqliteDatabase]:
-    """A new database, connected on the thread of the test. It does not wait for locks."""
+    """A new database, connected on the thread of the test, which does not wait for locks."""
     database = open_new_database(tmp_path / "orders.db")
     database.connect()
     yield database

@@ -65,9 +65,9 @@ def wait_until_processed(server: ServerProcess) -> None:
 
 
 def interrupted_attempts(server: ServerProcess) -> int:
-    """How many attempts the server has ended that were interrupted when another server was killed.
+    """How many interrupted attempts of another server, which was killed, the server has ended.
 
-    On PostgreSQL, a server ends them when the lease of the other one has expired.
+    On PostgreSQL, a server ends such attempts when the lease of the other server has expired.
     """
     return sum(map(int, re.findall(r"(?:recovered|took over) (\d+) attempts", server.log)))
 

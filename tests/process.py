@@ -158,7 +158,7 @@ class ServerProcess:
 def _environment(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a server. A server on SQLite finds only packages that requirements.txt installs.
 
-    Peewee and msgspec would import two others. This would take a fifth of the CPU time of a start.
+    Peewee and msgspec would import two others. Importing these packages would take a fifth of the CPU time of a start.
     """
     merged = {**os.environ, **environment}
     if not any("postgresql:" in each for each in [*command, *environment.values()]):

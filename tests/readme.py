@@ -74,7 +74,7 @@ def examples(page: Path = README) -> list[Example]:
 
 
 def example(containing: str, page: Path = README) -> Example:
-    """Returns the only example on the page that equals this text, or if none does, the only one that contains it.
+    """Returns the only example on the page that equals this text, or else the only example that contains it.
 
     Tests pass a literal: `test_every_example_is_run_by_a_test` reads it from their source.
     """

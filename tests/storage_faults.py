@@ -25,7 +25,7 @@ def locked_database(server: ServerProcess) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_disk(server: ServerProcess, *, has_room: bool = True) -> Iterator[None]:
-    """While the block runs, the disk has space for only a few thousand more orders, or without `has_room` for none."""
+    """While the block runs, the disk is full. With `has_room`, there is space for a few thousand orders."""
     if is_on_postgresql():
         # Imported only here, because the tests on SQLite do not need psycopg.
         from tests.postgresql.server_databases import full_disk

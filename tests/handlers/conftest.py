@@ -29,7 +29,7 @@ class _Recorder(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[list[logging.LogRecord]]:
-    """The warnings and errors in the log. A test must remove those that it expects, and fails if any remain."""
+    """The warnings and errors in the log. A test must remove the entries that it expects, and fails if any remain."""
     recorder = _Recorder()
     logging.getLogger().addHandler(recorder)
     yield recorder.records

@@ -176,7 +176,8 @@ def interrupted(**changes: Any) -> dict[str, Any]:
 
 
 def unanswered(**changes: Any) -> dict[str, Any]:
-    """Return the result for a server that refused all connections. It has no accepted orders, and nothing to draw."""
+    """Return the result for a server that refused all connections. The result has no accepted orders, and nothing to
+    draw."""
     latencies = [f"latency_{each}_ms" for each in ("p50", "p90", "p99", "p99_9", "max")]
     return closed_loop(
         accepted=0,

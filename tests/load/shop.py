@@ -107,7 +107,7 @@ class Shop:
 
         All clients must have ended. Even then, orders that they sent can still be unread.
         """
-        # Connections are accepted in the sequence in which they were opened, so this one is accepted after all others.
+        # Connections are accepted in the sequence in which they were opened, so this connection is accepted last.
         last = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         last.request("GET", "/order/0")
         last.getresponse().read()

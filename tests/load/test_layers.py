@@ -1,4 +1,4 @@
-"""Tests which folders and modules of load/ import which others, by their source."""
+"""Tests the imports in load/: each folder may import only some others. Reads the source."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,8 @@ LAYERS: Mapping[str, set[str]] = {
     "report": {"cli"},
     "readback": {"cli", "http", "orders", "results"},
 }
-"""What each layer is allowed to import. Commands can import all layers, but no other command; bench imports fill."""
+"""The layers that each layer is allowed to import. Commands can import all layers, but no other command; bench imports
+fill."""
 
 
 def layer_of(path: Path) -> str:

@@ -10,7 +10,7 @@ from models.store import Store
 
 
 class StoredOrder(NamedTuple):
-    """What a listing depends on. The id of the order equals its sequence."""
+    """The values of an order that listings use. The id of the order equals its sequence."""
 
     sequence: int
     user_id: int
@@ -25,9 +25,9 @@ class Engine(Protocol):
     has_gaps: ClassVar[bool]
     """Whether a new order that is not stored, for example a replay, can use up a sequence."""
     rejects: ClassVar[bool]
-    """Whether the results of writes name attempts whose outcomes were not recorded: `ClaimedOrders.rejected`."""
+    """Whether `ClaimedOrders.rejected` lists the attempts whose outcomes were not recorded."""
     has_clock: ClassVar[bool]
-    """Whether due times are stored as times of a clock of the database, which steps of the wall clock do not change."""
+    """Whether due times are stored as times of the database's clock, which steps of the wall clock do not change."""
 
     def open(self, clock: Clock, *, max_made_ready: int | None = None) -> Store:
         """The store of a new process, connected on this thread. A store that was opened before is no longer used.

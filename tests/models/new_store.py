@@ -14,7 +14,7 @@ from tests.process import is_on_postgresql
 
 
 class NewStore(NamedTuple):
-    """A store whose database only this test uses. It does not retry errors.
+    """A store whose database only this test uses, and which does not retry errors.
 
     `set_read_only` makes writes of the calling thread's connection fail, or lets them succeed again. While the block of
     `locked` runs, another program locks the database, so writes raise a StorageBusyError. `reopen` returns the store of

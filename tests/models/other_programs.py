@@ -1,4 +1,4 @@
-"""What other programs do with a database file."""
+"""Accesses a database file as other programs do."""
 
 import sqlite3
 from collections.abc import Iterator

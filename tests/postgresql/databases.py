@@ -1,4 +1,4 @@
-"""Databases for tests: new ones, and one that each process of the tests empties and uses again."""
+"""Databases for tests: new databases, and for each process of the tests a database that it empties and uses again."""
 
 import atexit
 import itertools
@@ -95,7 +95,7 @@ class EmptiedDatabase:
         atexit.register(self.store_connection.close)
         tables = [name for [name] in execute(self.connection, _TABLES)]
         sequences = [name for [name] in execute(self.connection, _SEQUENCES)]
-        # What a new store has in its tables.
+        # A copy of the tables of a new store.
         execute(self.connection, "CREATE SCHEMA initial")
         for table in tables:
             execute(self.connection, f"CREATE TABLE initial.{table} AS TABLE public.{table}")

@@ -1,4 +1,4 @@
-"""A program that runs a PostgreSQL server, and stops it and deletes its folder when the tests end, however they end.
+"""A program that runs a PostgreSQL server. When the tests end for any reason, stops the server and deletes its folder.
 
 Arguments: the folder, the process id of the tests, which files are on a small disk (see `Server`), the folder of the
 primary if the server is a standby, and settings of the server (`name=value`). Commands arrive on stdin, one a line;

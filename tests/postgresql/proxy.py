@@ -24,14 +24,14 @@ class Side(enum.Enum):
 
 
 class Ending(enum.Enum):
-    """What becomes of the two ends of a connection that is cut."""
+    """The state of the two ends of a connection after a cut."""
 
     CLOSED = "closed"
-    """Both are closed. The server does not get the rest of the client's messages."""
+    """Both ends are closed. The server does not get the rest of the client's messages."""
     SILENT = "silent"
     """The client's end is closed. The server waits for more messages until the proxy is closed."""
     STALLED = "stalled"
-    """Both wait until the proxy is closed, as if a network lost all packets: nothing more is forwarded."""
+    """Both ends wait until the proxy is closed, as if a network lost all packets: nothing more is forwarded."""
 
 
 class Proxy:
@@ -52,18 +52,19 @@ class Proxy:
         self._links: list[_Link] = []
         self._threads = [threading.Thread(target=self._accept)]
         self.was_cut = threading.Event()
-        """Set right before the connection is cut at the chosen message. After `count`, it is not set any more."""
+        """Set right before the connection is cut at the chosen message. After `count`, the event is not set any
+        more."""
         self._threads[0].start()
 
     def url(self, database: str) -> str:
         return f"postgresql://orders@127.0.0.1:{self._listener.getsockname()[1]}/{database}"
 
     def cut_at(self, side: Side, number: int, ending: Ending = Ending.CLOSED) -> None:
-        """Cuts the connection on which the message with this number (1 is the next one) arrives, and drops the message.
+        """Cuts the connection on which the message with this number (1 is the next message) arrives. Drops the message.
 
-        The messages before it have been forwarded. So if the client has sent the message, the server has not acted on
-        it; if the server has sent it, the server has acted, and the client does not know. Later connections are not
-        cut.
+        The messages before it have been forwarded. So the server has not acted on a dropped message of the client. If a
+        message of the server is dropped, the server has acted, but the client does not know this. Later connections are
+        not cut.
         """
         with self._lock:
             self._counts = dict.fromkeys(Side, 0)

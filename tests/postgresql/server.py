@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers for tests: one that all tests of a run share, and servers that a test can stop and kill."""
+"""Real PostgreSQL servers for tests: a server for all tests of a run, and servers that a test can stop and kill."""
 
 import contextlib
 import fcntl

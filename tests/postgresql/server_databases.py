@@ -42,7 +42,7 @@ SET search_path = observer"""
 
 @contextmanager
 def connected_to(path: Path) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to the database that stands for this file, with tables like those of SQLite, for queries only."""
+    """A connection to the database that stands for this file, with tables like in SQLite, for queries only."""
     with connect(url_for(path)) as connection:
         execute(connection, _VIEWS)
         yield connection

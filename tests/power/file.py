@@ -1,7 +1,7 @@
 """Models a file: what is synced, and which other changes can remain after a power loss.
 
-A sync covers the writes and truncations that had returned when it began. They are on disk once the sync has returned.
-Every other change can be on disk or not, independently for each sector:
+A sync covers the writes and truncations that had returned when it began. These changes are on disk once the sync has
+returned. Every other change can be on disk or not, independently for each sector:
 
 - A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk while
   an earlier one is not.

@@ -78,6 +78,6 @@ def places_before_syncs(steps: Sequence[Step]) -> set[int]:
     """Returns the indexes of the steps right before the end of each sync, and the index of the last step.
 
     Between two of these steps, the synced content does not change, and more orders can become acknowledged. So if no
-    acknowledged order is missing at the later step, none is missing between the two.
+    acknowledged order is missing at the later step, no order is missing between the two steps.
     """
     return {place - 1 for place, step in enumerate(steps) if step.synced is not None and place} | {len(steps) - 1}

@@ -1,4 +1,4 @@
-"""A client of `GET /orders/events` that can go on at another server, as behind a load balancer."""
+"""A client of `GET /orders/events` that can continue at another server, as behind a load balancer."""
 
 import http.client
 import time
@@ -8,7 +8,7 @@ from tests.sse import EventParser, Message
 
 
 class EventReader:
-    """Collects events. After `connect`, it goes on with the event after the last one that it has got."""
+    """Collects events. After `connect`, continues with the event after the last event that it has got."""
 
     def __init__(self, server: ServerProcess, query: str = "") -> None:
         self.messages: list[Message] = []
@@ -17,7 +17,7 @@ class EventReader:
         self._open(server)
 
     def connect(self, server: ServerProcess) -> None:
-        """Goes on at this server."""
+        """Continues at this server."""
         self.close()
         self._open(server)
 
@@ -25,7 +25,7 @@ class EventReader:
         self._client.close()
 
     def until(self, count: int) -> list[Message]:
-        """All events so far, which are at least this number."""
+        """Waits until there are at least this number of events. Returns all events so far."""
         # The time-out of the socket is not enough, because comments arrive even without events.
         deadline_s = time.monotonic() + DEADLINE_S
         while len(self.messages) < count:
@@ -34,7 +34,7 @@ class EventReader:
         return self.messages
 
     def until_ended(self, count: int) -> list[Message]:
-        """All events so far, among them the last one of this number of orders."""
+        """Waits for the last events of this number of orders. Returns all events so far."""
         deadline_s = time.monotonic() + DEADLINE_S
         while len({each.json["order_id"] for each in self.messages if each.json.get("status") == "Completed"}) < count:
             assert time.monotonic() < deadline_s, "no more events come"

@@ -120,7 +120,7 @@ async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
                         break
                 return received
             if not is_last:
-                # The server can be busy. It answers this later request only after the earlier one.
+                # The server can be busy, and answers this later request only after the earlier request.
                 await assert_is_alive(port)
     finally:
         writer.transport.abort()
@@ -159,8 +159,9 @@ async def send_all(port: int, requests: Iterator[bytes]) -> list[str]:
 def memory_in_use_kib(server: ServerProcess, shop: UserModule, good_id: int) -> int:
     """Waits until the server has processed all requests and freed unused memory. Returns its resident memory."""
     with server.client() as client:
-        # Bulk requests and retries are served one after the other, so all earlier ones end before these two. Until
-        # then, orders of disconnected clients are in the queue. Their number depends on the speed of the disk.
+        # Bulk requests and retries are served one after the other, so all earlier requests end before these two
+        # requests. Until then, orders of disconnected clients are in the queue. Their number depends on the speed of
+        # the disk.
         assert client.ask("POST", "/orders/retry?status=Failed").status == 200
         client.request("POST", "/orders", json.dumps([order(good_id)]), {"Content-Type": "application/json"})
         assert client.answer().status == 202

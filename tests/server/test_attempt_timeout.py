@@ -28,7 +28,7 @@ def test_an_order_whose_function_never_returns_is_retried_and_holds_up_no_others
         for order_id in (1, 2):
             ended = wait_for_status(server, order_id, "Completed")
             assert (ended["attempts"], ended["error"]) == (2, None)
-        # Both threads of --workers are stuck. Two others have replaced them.
+        # Both threads of --workers are stuck. Two other threads have replaced these threads.
         post_all(server, range(3, 53))
         for order_id in range(3, 53):
             wait_for_status(server, order_id, "Completed")

@@ -171,7 +171,7 @@ def test_a_full_backlog_refuses_only_new_orders(tmp_path: Path) -> None:
     with module, module.server("--max-backlog", "1000", "--workers", "1") as server:
         sent = post_lines(server, range(1, 20_001))
         assert (sent.status, sent.body["accepted"]) == (202, total(server))
-        # One order can be Processing.
+        # 1,001 if one order is already Processing: this order is not in the backlog.
         assert sent.body["accepted"] in (1_000, 1_001)
         assert sent.body["refused_total"] == 20_000 - sent.body["accepted"]
         refused = server.post(order(1_000_000))
@@ -399,7 +399,8 @@ def test_single_orders_are_accepted_during_a_stream(tmp_path: Path) -> None:
         assert stream.end().body == counts(stream.sent)
         assert total(server) == stream.sent + 100
     print(f"{taken} orders of a stream were stored while 100 single orders were sent")
-    # Each single order waits for two commits: the running one and its own. A commit has about 1,500 orders at most.
+    # Each single order waits for two commits: the commit that runs, and its own commit. A commit has about 1,500 orders
+    # at most.
     assert taken < 100 * 10_000
 
 

@@ -56,7 +56,7 @@ def test_a_retry_is_made_when_due_and_durations_stay_right(tmp_path: Path, ahead
         for order_id in (1, 3):
             wait_for_status(server, order_id, "Pending")
         wall.set(ahead_s)
-        # The step is noticed although nothing is written.
+        # The server notices the step although it writes nothing.
         wait_until(lambda: steps_logged(server) == 1)
         assert shop.call().attempt == 2
         wait_for_status(server, 1, "Completed")

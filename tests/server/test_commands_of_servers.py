@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 @contextmanager
 def servers_with(folder: Path, body: str) -> Iterator[tuple[UserModule, ServerProcess, StartServer]]:
-    """A server whose function has this body, and a function that starts others, which complete each order."""
+    """A server whose function has this body, and a function that starts servers that complete each order."""
     with (
         temporary_database() as url,
         servers_on(url) as start,

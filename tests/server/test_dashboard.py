@@ -180,7 +180,7 @@ def test_the_first_paint_waits_for_no_script(browser: Browser, server: ServerPro
     origin = f"http://127.0.0.1:{server.port}/"
     watched = Watched(browser, origin)
     try:
-        watched.page.route("**/*.js", lambda route: None)  # The request gets no answer.
+        watched.page.route("**/*.js", lambda route: None)  # This request never gets a response.
         watched.page.goto(origin, wait_until="commit")
         until(watched.page, "() => performance.getEntriesByName('first-contentful-paint').length === 1")
         assert any(url.endswith(".js") for url in watched.requested)

@@ -53,7 +53,7 @@ def read_events(response: http.client.HTTPResponse, parser: EventParser, count: 
 
 
 def check_ids(ids: Sequence[str]) -> None:
-    """The numbers begin with 1, and none is missing. On PostgreSQL, this is so in each row of the feed."""
+    """The numbers begin with 1, and none is missing. On PostgreSQL, each row of the feed has numbers from 1."""
     places = [[int(part) for part in each.split("-")[1:]] for each in ids]
     before = [0] * len(places[0])
     for place in places:
@@ -83,7 +83,7 @@ def test_a_stop_sends_the_running_order_as_pending_and_ends_the_stream(tmp_path:
         assert "Traceback" not in server.log
 
 
-# On PostgreSQL, the ids go on after a restart: see test_events_of_servers.py.
+# On PostgreSQL, a restart does not change the ids: see test_events_of_servers.py.
 @pytest.mark.sqlite
 @pytest.mark.slow
 def test_an_event_id_from_before_a_restart_is_answered_with_a_reset(tmp_path: Path) -> None:

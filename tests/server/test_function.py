@@ -55,8 +55,8 @@ def test_a_free_thread_gets_the_next_order_while_all_others_work(tmp_path: Path)
         begun = 0
         changed = Condition()
     """
-    # A call ends only after seven later calls have begun, so all eight threads are in calls when one of them ends.
-    # If that thread did not get another order at once, no other call could end.
+    # A call ends only after seven later calls have begun, so all eight threads are in calls when one of them ends. If
+    # this thread did not get another order at once, no other call could end.
     body = f"""
         global begun
         with changed:
@@ -215,7 +215,7 @@ def test_many_waiting_retries_do_not_delay_a_new_order(tmp_path: Path) -> None:
             servers[waiting] = stack.enter_context(shop.server())
         clients = {waiting: stack.enter_context(server.client()) for waiting, server in servers.items()}
         durations_s: dict[int, list[float]] = {waiting: [] for waiting in servers}
-        # The servers alternate, so that other load on the machine delays both.
+        # The servers alternate, so that other load on the machine delays both servers.
         for order_id in range(1, 201):
             for waiting, client in clients.items():
                 durations_s[waiting].append(time_until_completed(client, order_id))

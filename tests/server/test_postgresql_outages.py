@@ -39,7 +39,7 @@ def serving(url: str, folder: Path) -> Iterator[ServerProcess]:
 
 
 def refused_post(client: Client, order_id: int) -> float:
-    """Posts an order, which must get a 503. Returns after how many seconds."""
+    """Posts an order, which must get a 503. Returns how many seconds the server took."""
     began_s = time.monotonic()
     answer = client.post(order(order_id))
     assert answer.status == 503, answer.body
@@ -80,7 +80,7 @@ def refusals(answers: list[Answer]) -> set[tuple[int, Any]]:
 
 
 def check_log(server: ServerProcess) -> None:
-    """One line says that writes fail, one that they work again, and no exception was logged."""
+    """One line says that writes fail, and one line that writes work again. No exception was logged."""
     assert server.log.count("WARNING writes of the database fail") == 1
     assert server.log.count("INFO writes of the database work again") == 1
     assert "Traceback" not in server.log
@@ -248,7 +248,7 @@ def test_orders_are_refused_while_postgresql_can_not_write_its_log(tmp_path: Pat
             accepted, refused = post_until_refused(client, first_id=2)
             assert refused.headers["Retry-After"]
             assert client.ask("GET", "/readyz").status == 503
-        # It has panicked. If it could not recover either, it has ended, and somebody must start it.
+        # PostgreSQL has panicked. If it could not recover, it has ended, and must be started again.
         postgresql.start()
         wait_until(lambda: is_ready(server))
         assert client.post(order(1_000_000)).status == 202

@@ -41,7 +41,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for the files after a power loss. It is in memory if possible: files are written to it very often."""
+    """A folder for the files after a power loss, in memory if possible, because files are written there very often."""
     memory = Path("/dev/shm")  # noqa: S108 - the folder inside it has a random name
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder) / "left"

@@ -38,7 +38,7 @@ def test_new_keys_are_accepted_and_removed_ones_are_not(tmp_path: Path) -> None:
         reload(server, saying=f" INFO reloaded: 2 API keys from {file}\n")
         assert ask(server, "GET", "/metrics", old).status == 401
         assert ask(server, "GET", "/metrics", reader).status == 200
-        # The limit of the key with this name goes on.
+        # The new key has the name of the old key, so requests with the old key count towards its rate limit.
         assert [ask(server, "GET", "/metrics", new).status for _ in range(2)] == [200, 429]
         assert server.stop() == 0
 

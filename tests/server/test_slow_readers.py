@@ -55,7 +55,7 @@ def cost_of(server: ServerProcess, *paths: str) -> Cost:
         assert readers.stdin
         assert readers.stdout
         assert readers.stdout.readline() == "connected\n"
-        assert server.get("/livez").status == 200  # the server has accepted all connections
+        assert server.get("/livez").status == 200  # after this response, the server has accepted all connections
         before_s, before_kib = loop_cpu_s(server), server.memory_kib()
         readers.stdin.write("ask\n")
         readers.stdin.flush()

@@ -71,7 +71,7 @@ def test_a_second_server_is_refused_through_a_hard_link(tmp_path: Path) -> None:
         assert server.post(order(1)).status == 202
         (tmp_path / "linked" / "other.db").hardlink_to(tmp_path / "orders.db")
         other = str(tmp_path / "linked" / "other.db")
-        # Stopped, so that it does not write to its own file meanwhile.
+        # The server is paused, so that it does not write to its own file meanwhile.
         server.signal(signal.SIGSTOP)
         assert_refused(
             tmp_path / "linked", "--database", other, saying=f"in use by another server, process {server.pid}"

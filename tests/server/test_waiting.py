@@ -51,7 +51,7 @@ def test_a_stop_answers_all_waiting_requests_at_once(tmp_path: Path) -> None:
         for place, poster in enumerate(posters, 3):
             text = json.dumps(order(place)).encode()
             poster.request("POST", "/order", text, {"Content-Type": "application/json", "Prefer": "wait=30"})
-        # This later request is answered after the server has read all of the earlier ones.
+        # This later request is answered after the server has read all earlier requests.
         assert client.ask("GET", f"/order/{WAITERS + 2}?wait=0").status in (200, 404)
         stopped_s = time.monotonic()
         with ThreadPoolExecutor(1) as pool:

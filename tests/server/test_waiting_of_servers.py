@@ -97,5 +97,5 @@ def test_a_request_is_answered_after_the_server_that_processes_the_order_is_kill
     began_s = time.monotonic()
     answers = [client.answer().body for client in clients]
     assert [(each["status"], each["attempts"]) for each in answers] == [("Completed", 2)] * 2
-    # One server takes the order over, and retries it a second later.
+    # One of the other servers takes the order over, and retries it a second later.
     assert time.monotonic() - began_s < SOON_S

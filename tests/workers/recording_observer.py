@@ -66,7 +66,7 @@ class RecordingObserver:
         self._loop.call_soon_threadsafe(self._called.set)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition is true. Checks it again after each call."""
+        """Returns when the condition is true. The condition is checked after each call."""
         while not condition():
             await self._called.wait()
             self._called.clear()

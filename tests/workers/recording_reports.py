@@ -43,7 +43,7 @@ class RecordingReports(AttemptReports):
         return [f"{type(error).__name__}: {error}" for each, error in self.results if each == order_id and error]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition is true. Checks it again after each result."""
+        """Returns when the condition is true. The condition is checked after each result."""
         while not condition():
             await self._reported.wait()
             self._reported.clear()

@@ -56,7 +56,7 @@ async def test_each_order_is_counted_under_its_status(api: RunningApi) -> None:
     metrics = (await api.get("/metrics")).json
     assert metrics == EMPTY | {
         "total_orders": 6,
-        # The orders were completed 6 s and 5 s after they were accepted. The failed order does not count.
+        # The orders were completed 6 s and 5 s after they were accepted. The average does not include the failed order.
         "avg_processing_time": Decimal("5.5"),
         "pending_orders": 2,
         "processing_orders": 1,

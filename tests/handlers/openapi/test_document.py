@@ -56,7 +56,7 @@ def routes() -> list[str]:
 
 def matches(value: Any, schema: dict[str, Any]) -> bool:
     """Whether the value matches a schema of the document."""
-    # Imported only here because that takes some time, and every pytest process imports this module.
+    # Imported only here, because the import takes some time, and every pytest process imports this module.
     from openapi_schema_validator import OAS31Validator
 
     # The references in the schema refer to the components.
@@ -66,7 +66,7 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
 def test_the_document_is_valid_openapi() -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 
-    # The document without keys has no part that this one does not have: see the next test.
+    # This document has all parts of the document without keys: see the next test.
     OpenAPIV31SpecValidator(WITH_KEYS).validate()
     assert WITH_KEYS["openapi"].startswith("3.1.")
 

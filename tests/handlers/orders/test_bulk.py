@@ -203,7 +203,7 @@ async def test_an_order_that_alone_cannot_be_stored_is_rejected_with_503(start_a
     assert (rejection["index"], rejection["order_id"], rejection["status"]) == (1, 2, 503)
     assert "operator" in rejection["detail"]
     assert "/srv" not in rejection["detail"]
-    # To send it again does not help.
+    # 0, because sending the order again would not help.
     assert answer.json["refused_total"] == 0
 
 
@@ -277,7 +277,7 @@ async def test_each_order_of_a_request_has_its_own_result_while_the_backlog_is_f
         ]
         assert (answer.json["rejected_total"], answer.json["refused_total"]) == (4, 2)
         assert await stored(api) == 3
-        # None is accepted or already stored.
+        # No order was accepted or already stored.
         answer = await send(api, [text(4), text(2, user_id="2")], as_lines=as_lines)
         assert_is_bulk_problem(answer, 503, "overloaded")
         assert int(answer.headers["Retry-After"]) >= 1

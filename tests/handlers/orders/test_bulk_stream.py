@@ -137,13 +137,13 @@ async def test_the_buffer_for_waiting_lines_of_disconnected_clients_is_limited(s
     body = line + b"\n"
     stream = head(f"Content-Length: {len(body)}") + body
     with api.blocked():
-        # Each of these five requests gets a slot. It stops listening for a drain when its lines have left the buffer.
+        # Each of these five requests gets a slot, and stops listening for a drain when its lines have left the buffer.
         for count in range(1, 6):
             async with api.connection() as connection:
                 await connection.send(stream)
                 await api.until_in_flight(count)
                 await until(lambda: not api.in_flight.drain_listeners)
-        # The buffer has room for two of these three. They can reach the buffer in any order.
+        # The buffer has room for two of these three requests, whose lines can reach the buffer in any order.
         async with api.connection() as one, api.connection() as two, api.connection() as three:
             for connection in (one, two, three):
                 await connection.send(stream)

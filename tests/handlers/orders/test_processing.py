@@ -17,7 +17,7 @@ PAUSE, RESUME = "/processing/pause", "/processing/resume"
 
 
 async def shown(api: RunningApi) -> list[object]:
-    """The state in `/metrics`, as a gauge, in `/readyz` and in the events of the dashboard."""
+    """Whether processing is paused, according to `/metrics`, the gauge, `/readyz` and the events of the dashboard."""
     text = (await api.get("/metrics/prometheus")).body.decode()
     [gauge] = [line.split()[1] for line in text.splitlines() if line.startswith("orders_processing_paused ")]
     ready = await api.get("/readyz")

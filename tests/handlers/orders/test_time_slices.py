@@ -75,7 +75,7 @@ async def test_many_requests_get_slices_in_rotation_one_slice_per_iteration() ->
     each = [work.steps(name, count=20, step_s=0.5) for name in names]
     assert await run_beside_counter(work, slices, *each) == names
     assert work.most_in_one_iteration() == 2
-    # No request gets a second slice before all others have had their first one.
+    # No work gets a second slice before all other work has had its first slice.
     assert [name for name, _ in work.iterations[::2]][:20] == names * 2
 
 

@@ -20,13 +20,13 @@ async def until_waiting(api: RunningApi, count: int) -> None:
     """Returns when `count` requests wait, and each has looked up its order once."""
     await api.until_in_flight(count)
     await until(lambda: api.orders.waiting > 0)
-    # This look-up ends after theirs, because it begins later.
+    # This look-up ends after the look-ups of the requests, because it begins later.
     await api.orders.find(1)
     await turn_of_the_loop()
 
 
 def recording_waits(waited: list[float]) -> dict[str, object]:
-    """Methods for `overrides`. They record the wait in seconds, and find no order."""
+    """Methods for `overrides` that record the wait in seconds, and find no order."""
 
     async def find_when_ended(order_id: int, timeout_s: float) -> Order | None:
         waited.append(timeout_s)

@@ -13,7 +13,7 @@ SCRIPT = (FOLDER / "initializer.js").read_bytes()
 
 
 def linked() -> list[str]:
-    """The URLs that the page loads, and those that its script requests."""
+    """The URLs that the page loads, and the URLs that its script requests."""
     return re.findall(r'(?:href|src)="([^"]+)"', PAGE.decode()) + re.findall(r'url: "([^"]+)"', SCRIPT.decode())
 
 

@@ -1,4 +1,4 @@
-"""Events that come from a feed have the same ids on all servers, even if a server has kept only some of them."""
+"""Events that come from a feed have the same ids on all servers, even on a server with only some of these events."""
 
 import random
 

@@ -233,10 +233,10 @@ class _Refusing:
 
 
 def test_a_long_pipeline_of_rejected_requests_does_not_block_the_event_loop() -> None:
-    # uvloop reads up to 32 times from a socket before it goes on to the next one.
+    # uvloop reads up to 32 times from a socket before it reads from the next socket.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         most = runner.run(_most_refusals_between_callbacks(post_text(b"x" * (MAX_BODY_BYTES - 1_000)), pipelined=25))
-    # One request when the socket is read, and one in the callback that follows.
+    # One request when the socket is read, and one request in the callback that follows.
     assert most <= 2
 
 

@@ -259,7 +259,7 @@ def test_tornado_reads_every_request_that_the_lane_accepts_in_the_same_way(io_lo
             return
         accepted += 1
         closing += head.is_last
-        # The request that follows shows that both end the body at the same byte, or that both close the connection.
+        # The request that follows shows that both parsers end the body at the same byte, or both close the connection.
         data = data[: head.body_end] + NEXT
         assert read_by_lane(data) == io_loop.run_sync(lambda: read_by_tornado(data))
 

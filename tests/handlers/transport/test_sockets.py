@@ -20,7 +20,7 @@ def test_a_child_closes_the_listening_sockets_and_their_connections_and_no_other
         assert client.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
-        # No other file gets these numbers, because the objects can close them again.
+        # No other file may get these numbers, because the objects can close the numbers again.
         assert (ours.fileno(), connection.fileno()) == numbers
         with socket.socket() as newer:
             assert newer.fileno() not in numbers

@@ -132,7 +132,7 @@ def test_a_database_that_can_not_be_reached_is_reported_in_one_line_before_any_t
 def test_a_server_on_postgresql_is_compared_with_one_on_sqlite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # fewer, to be fast
+    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
     report = tmp_path / "report.json"
     with temporary_database() as url:
         status = main([*SHORT, "--folder", str(tmp_path), "--json", str(report), "--database", url])
@@ -168,7 +168,7 @@ def test_against_excludes_other_trials(flag: str, tmp_path: Path, capsys: pytest
 def test_every_trial_ends_without_wrong_answers(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workloads, "STORED_ORDERS", 1_000)  # fewer, to be fast
+    monkeypatch.setattr(workloads, "STORED_ORDERS", 1_000)  # makes the test fast
     # Within 0.2 s, a receiver that takes 200 ms may not get any webhook.
     flags = ["--seconds", "1"] if name == "slow-webhooks" else []
     result = run_trial(name, tmp_path, capsys, *flags)

@@ -51,9 +51,9 @@ def stored(tmp_path: Path) -> Path:
 def test_trials_of_many_orders_run_on_copies_of_the_file(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(workloads, "STORED_ORDERS", 500)  # fewer, to be fast
-    monkeypatch.setattr(size_trials, "PENDING_AT_START", 400)  # fewer, to be fast
-    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # fewer, to be fast
+    monkeypatch.setattr(workloads, "STORED_ORDERS", 500)  # makes the test fast
+    monkeypatch.setattr(size_trials, "PENDING_AT_START", 400)  # makes the test fast
+    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
     before, folder, report = stored.read_bytes(), tmp_path / "here", tmp_path / "report.json"
     folder.mkdir()
     only = [word for name in RUN for word in ("--only", name)]
@@ -186,8 +186,8 @@ async def test_times_are_compared_and_no_order_is_sent_twice(
 async def test_many_clients_and_arrays_are_compared_in_the_same_way(
     small: StockedShop, big: StockedShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workloads, "ARRAYS_PER_SECOND", 400)  # fewer, to be fast
-    monkeypatch.setattr(workloads, "AT_ONCE", 50)  # fewer, to be fast
+    monkeypatch.setattr(workloads, "ARRAYS_PER_SECOND", 400)  # makes the test fast
+    monkeypatch.setattr(workloads, "AT_ONCE", 50)  # makes the test fast
     trial = await _trial(small, big)
     [crowd] = await stored_crowd(trial)
     [bulk] = await stored_bulk(trial)

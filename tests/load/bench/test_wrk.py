@@ -32,7 +32,7 @@ async def test_wrk_sends_the_orders_that_the_benchmark_sends(shop: Shop) -> None
     assert measured.wrong == {}
     assert 0 <= len(shop.bodies) - measured.right <= 4
     assert sorted(shop.bodies[:100]) == sorted(map(body, sorted(shop.ids[:100])))
-    # wrk builds one request before it starts and does not send it.
+    # wrk builds one request before it starts, and does not send this request.
     assert sorted(shop.ids) == list(range(2, len(shop.ids) + 2))
     assert measured.elapsed_s >= 0.9
     assert 0 < measured.cpu_share < 1.1

@@ -112,7 +112,7 @@ def test_due_orders_are_sent_at_once_and_waiting_ends_with_the_run() -> None:
         turns = [await limit.acquire(3)]
         waiting = asyncio.create_task(limit.acquire(3600))
         await asyncio.sleep(0)
-        # That request was due at once, but the next one is not.
+        # The latest request was due at once, but the next request is not.
         turns.append(await waiting)
         waiting = asyncio.create_task(limit.acquire(1))
         await asyncio.sleep(0)

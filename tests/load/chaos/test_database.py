@@ -61,7 +61,7 @@ def test_a_missing_database_can_not_be_locked(tmp_path: Path) -> None:
 def test_checkpoints_are_counted_by_result(
     path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "CHECKPOINT_TIMEOUT_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr(database, "CHECKPOINT_TIMEOUT_S", 0.0)  # makes the test fast
     other.execute("UPDATE totals SET pending = 1")
     assert SqliteDatabase(path).checkpoint(["PASSIVE", "TRUNCATE"], reader_s=0, ended=threading.Event()) == {"done": 2}
     other.execute("UPDATE totals SET pending = 2")

@@ -83,7 +83,7 @@ def test_a_fault_that_this_machine_can_not_make_is_not_possible(
 def test_a_receiver_fault_without_requests_has_no_effect(
     fault: ReceiverFault, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # makes the test fast
     assert not inject(target, FaultKind.RECEIVER, detail=fault.value).made
 
 
@@ -95,7 +95,8 @@ def test_only_whole_orders_of_disconnected_clients_count_as_sent(
     effect = inject(target, FaultKind.VANISH, count=clients, length_s=0.05)
     assert effect == Effect(True, "20 of 20 clients disconnected in the middle of a request")
     ledger = target.ledger
-    # Of each four clients, one sends a head, one a part of a body, one a whole body, and one some complete lines.
+    # Of four clients, the first sends a head, the second a part of a body, the third a whole body, and the fourth some
+    # complete lines.
     assert len(ledger) == clients // 4 * (2 + LINES_PER_REQUEST)
     sent = {ledger.index_of(ledger.orders.order_id(index)) for index in range(len(ledger))} - {None}
     assert clients // 4 * 2 <= len(sent) <= len(ledger) - clients // 4 * 2

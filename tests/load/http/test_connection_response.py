@@ -38,7 +38,7 @@ def test_an_answer_without_an_end_is_rejected(begin: bytes, more: bytes, complai
 
 
 def _grow(data: bytearray, more: bytes) -> None:
-    """Add `more` to the data, and parse all of it each time, until it is as large as any response may be."""
+    """Add `more` to the data again and again, up to the largest allowed response. Parse all data each time."""
     while len(data) <= MAX_HEAD_BYTES + MAX_BODY_BYTES:
         data += more
         parse_response(data)

@@ -65,7 +65,7 @@ def _load(
 async def test_the_load_has_a_warm_up_and_its_minutes(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # fewer, to be fast
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # makes the test fast
     ledger = _ledger()
     clock = WaitingClock(ledger)
 
@@ -73,7 +73,7 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
         note(7_000_000)
         clock.is_synced = True
 
-    monkeypatch.setattr(load_module, "measure_syncs", sync_once)  # once, to be fast
+    monkeypatch.setattr(load_module, "measure_syncs", sync_once)  # makes the test fast
     shop.refusals = {1_500: 409}
     address = await reach(ServerUrl.parse(shop.url))
     load = _load(address, lambda: SAMPLE, tmp_path, ledger=ledger, clock_ns=clock.now_ns)
@@ -88,7 +88,7 @@ async def test_the_load_has_a_warm_up_and_its_minutes(
 
 @pytest.mark.gen_test
 async def test_a_server_that_ends_ends_the_load(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # fewer, to be fast
+    monkeypatch.setattr(load_module, "FILLING_ARRAYS", 1)  # makes the test fast
 
     def sample() -> Sample:
         if load.recorded:

@@ -72,7 +72,7 @@ def test_a_minute_without_an_answer_has_no_latency() -> None:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SYNC_EVERY_NS", STEP_NS)  # shorter, to be fast
+    monkeypatch.setattr(load, "SYNC_EVERY_NS", STEP_NS)  # makes the test fast
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:

@@ -112,14 +112,14 @@ async def _first_report(session: Session, said: bytes, *, ends: bool = False) ->
 @pytest.mark.gen_test
 @pytest.mark.parametrize("session", [follow_metrics, resume_events, stall_events])
 async def test_a_stream_that_never_begins_is_reported(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "ANSWER_LIMIT_S", 0.05)  # shorter, to be fast
+    monkeypatch.setattr(sessions_module, "ANSWER_LIMIT_S", 0.05)  # makes the test fast
     report = await _first_report(session, b"")
     assert report.endswith("/events: no answer within 0.05 s")
 
 
 @pytest.mark.gen_test
 async def test_a_silent_metrics_stream_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "SILENCE_LIMIT_S", 0.05)  # shorter, to be fast
+    monkeypatch.setattr(sessions_module, "SILENCE_LIMIT_S", 0.05)  # makes the test fast
     assert await _first_report(follow_metrics, BEGUN) == "/metrics/events: nothing came for 0.05 s"
 
 

@@ -30,7 +30,7 @@ DATABASE_AHEAD_US = 7 * SECOND_US
 
 
 class Fate(NamedTuple):
-    """A new order and what becomes of it: the ends of its first and its second attempt, and a command after them."""
+    """A new order, the ends of its first and its second attempt, and a command after these attempts."""
 
     order: NewOrder
     clock_step_us: int = 0
@@ -253,7 +253,7 @@ def move_file(
 
 @contextmanager
 def emptied_target() -> Iterator[str]:
-    """The URL of a database with the tables of a new store. Without the traces of a move after the end of the block."""
+    """The URL of a database with the tables of a new store. The end of the block removes what a move has added."""
     database = emptied_database()
     try:
         yield database.url

@@ -1,4 +1,4 @@
-"""A move that is interrupted goes on where it was. At no time can servers start on both databases."""
+"""A move that is interrupted continues where it stopped. At no time can servers start on both databases."""
 
 import itertools
 from collections.abc import Iterator

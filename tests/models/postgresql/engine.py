@@ -34,9 +34,10 @@ class PostgresqlEngine:
         """The database's time minus the steady time of `_clock`."""
 
     def open(self, clock: Clock, *, max_made_ready: int | None = None) -> PostgresqlStore:
-        # As if processes that were killed had given up their leases. Otherwise the store would wait for a whole lease.
+        # As if processes that were killed had given up their leases. So the store need not wait until the leases
+        # expire.
         execute(self._connection, "UPDATE nodes SET beat = '-infinity'")
-        # The database's time goes on as if the processes had different clocks.
+        # The database's time does not jump if the new clock differs from the old clock, as on two servers.
         self._ahead_us = self._clock() + self._ahead_us - clock() if self._clock else 0
         self._clock = clock
         return PostgresqlStore(

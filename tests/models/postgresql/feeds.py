@@ -35,7 +35,7 @@ def statuses(changes: Sequence[OrderChange]) -> list[tuple[int, Status]]:
 
 
 def read_changes(server: ShorthandStore, count: int) -> list[OrderChange]:
-    """The next changes in the server's feed, as soon as there are so many. They must not be more."""
+    """Waits until the server's feed has this number of changes, and returns them. Fails if there are more changes."""
     changes: list[OrderChange] = []
 
     def are_enough() -> bool:

@@ -1,4 +1,4 @@
-"""What is true of the tables of a store in PostgreSQL after every commit."""
+"""Checks the conditions that the tables of a store in PostgreSQL fulfil after every commit."""
 
 from typing import Any
 

@@ -158,7 +158,7 @@ def test_an_error_says_whether_something_was_changed(proxy: Proxy, expected: Exp
                 # A client that waits for the last answer also sends a Flush. The answer can arrive before the cut.
                 assert side is Side.CLIENT or not is_cut
     assert number > expected.messages[side] - 5
-    # If the answer was cut, the batch had been written. If the COMMIT was cut, it had not always been.
+    # At some cuts, the batch was written. At some cuts of the client's messages, it was not.
     assert True in unknown
     assert side is Side.SERVER or False in unknown
 
@@ -171,7 +171,7 @@ def contents_after_a_cut(trial: Trial) -> Contents:
 
 
 def check_sent_again(trial: Trial) -> None:
-    """Clients send their requests again after an error. No order may stay Processing that nobody processes."""
+    """Clients send their requests again after an error. After that, no order may stay Processing."""
     [claimed, *_] = trial.store.write(trial.batch)
     assert isinstance(claimed, ClaimedOrders)
     orders, _, _ = trial.contents()

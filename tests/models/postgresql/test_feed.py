@@ -498,7 +498,7 @@ def test_old_rows_are_removed_and_a_server_that_needs_them_restarts(
     assert [change.order_id for change in changes_of(*parts)] == list(range(total - kept + 1, total + 1))
     # A server that has read the rows does not restart.
     assert not next_part(first).is_restart
-    # Both remove rows, one at a time.
+    # Both servers remove rows, one at a time.
     for begin in range(total, total + 10 * STEP, STEP):
         add(other, *range(begin + 1, begin + STEP + 1))
         for server in (first, second):

@@ -30,7 +30,7 @@ FROM pg_statio_user_tables WHERE relid = 'public.work'::regclass"""
 def database() -> Iterator[EmptiedDatabase]:
     """A database in which another program holds a snapshot. PostgreSQL does not vacuum the table `work` by itself.
 
-    Such a VACUUM reads all blocks, and they would be counted for the step that runs at the same time.
+    An automatic VACUUM would read all blocks, which would count for the step that runs at the same time.
     """
     database = emptied_database()
     execute(database.connection, "ALTER TABLE work SET (autovacuum_enabled = off)")
@@ -58,8 +58,8 @@ def blocks_of(database: EmptiedDatabase, step: Callable[[], object]) -> int:
     """How many blocks of the table `work` and its indexes the step reads."""
 
     def count() -> int:
-        # The counts of a connection are published after the next statement. Without it, what the other connection has
-        # read before is published up to ten seconds later, and would be counted for the step that runs then.
+        # The counts of a connection are published after the next statement. Without this statement, earlier reads of
+        # the other connection would be published up to ten seconds later, and be counted for a later step.
         for statement in ("SELECT pg_stat_force_next_flush()", "SELECT 1"):
             database.store_connection.execute_sql(statement)
             execute(database.connection, statement)

@@ -39,7 +39,7 @@ def url() -> Iterator[str]:
 
 
 def change_schema(url: str, steps: tuple[Step, ...]) -> None:
-    """Does what a program with these steps does when it starts."""
+    """Changes the schema as a program with these steps does when it starts."""
     database = RetryingPostgresqlDatabase(PostgresqlUrl(url), deadline_s=30)
     database.connect()
     try:

@@ -31,7 +31,7 @@ def opened(url: str) -> ShorthandStore:
 
 
 def stored_order(url: str) -> int:
-    """Stores an order by a store on this database, and finds it by another one. Returns its id."""
+    """Stores an order by a store on this database, and finds it by a second store. Returns the id of the order."""
     for _ in range(2):
         store = opened(url)
         store.connect()
@@ -44,7 +44,7 @@ def stored_order(url: str) -> int:
 
 
 def refusal(url: str) -> str:
-    """The reason for which the database is refused. It must not be changed."""
+    """The reason for which the database is refused. Fails if the database is changed."""
     with connect(url) as connection:
         before = execute(connection, TABLES)
         with pytest.raises(DatabaseRefusedError) as refused:

@@ -1,4 +1,4 @@
-"""If an order can't be stored, claimed or finished, only this order fails, and not the others of its batch."""
+"""If an order can't be stored, claimed or finished, only this order fails, and not the other orders of its batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,7 +129,7 @@ def test_an_error_of_the_whole_database_fails_the_whole_batch(engine: Postgresql
     assert raised.value.code == "53100"
     assert not store.is_up(Work.WRITES)
     assert store.totals().orders == 0
-    # The probe does what an order does, so it notices that the cause is gone.
+    # The probe stores an order, so it notices that the cause of the failure is gone.
     store.probe(Work.WRITES)
     assert store.is_up(Work.WRITES)
     assert store.totals().orders == 0

@@ -1,4 +1,4 @@
-"""Two servers on one database: they do not block each other, and each takes over from the other when it dies."""
+"""Two servers on one database: they do not block each other, and when one dies, the other takes over its orders."""
 
 import threading
 from collections.abc import Sequence
@@ -165,7 +165,7 @@ def test_the_orders_of_a_server_that_died_are_taken_over(
     assert (taken.status, taken.error, taken.claims) == (status, "killed", 1)
     assert engine.server_count() == 1
     check(engine, second)
-    # The first server was only slow: its outcome changes nothing, and it goes on as a new server.
+    # The first server was only slow: its outcome changes nothing, and it continues as a new server.
     first.finish_attempt(order, Status.COMPLETED)
     assert first.find_one(1) == taken
     assert engine.server_count() == 2
@@ -182,7 +182,7 @@ def test_a_server_takes_over_only_after_it_has_lived_for_a_whole_lease(
     first.claim()
     second.live(LEASE_S - 1)
     engine.expire_leases()
-    second.monotonic_s += LEASE_S + 1  # nobody could reach the database
+    second.monotonic_s += LEASE_S + 1  # as if no server could reach the database
     second.live(1)
     assert first.find_one(1).status is Status.PROCESSING
     assert engine.server_count() == 2

@@ -18,7 +18,7 @@ LEASE_S = 5
 
 
 class Server(ShorthandStore):
-    """The store of one server, with clocks that only the test moves. It does not retry errors."""
+    """The store of one server, with clocks that only the test moves. Errors are not retried."""
 
     def __init__(self, engine: PostgresqlEngine, clock: Clock, *, database_clock: Clock) -> None:
         self.monotonic_s = 0.0

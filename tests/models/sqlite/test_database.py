@@ -163,7 +163,8 @@ def test_a_statement_inside_a_transaction_is_not_retried(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, sleeper: Sleeper
 ) -> None:
     database = connect()
-    # A transaction that has read can't write after another one has written. Only the whole transaction can be retried.
+    # A transaction that has read can't write after another transaction has written. Only the whole transaction can be
+    # retried.
     with database.atomic("DEFERRED"):
         database.execute_sql("SELECT * FROM totals").fetchall()
         other.execute("UPDATE totals SET failed = 1")

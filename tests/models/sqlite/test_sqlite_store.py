@@ -36,7 +36,7 @@ def test_an_order_is_in_the_file(store: ShorthandStore, tmp_path: Path) -> None:
 def fill_up(database: RetryingSqliteDatabase) -> int:
     """Prevents the file from growing. Returns the previous limit, in pages."""
     limit: int = database.pragma("max_page_count")
-    database.pragma("max_page_count", 1)  # SQLite raises this to the size of the file.
+    database.pragma("max_page_count", 1)  # SQLite raises this limit to the size of the file.
     return limit
 
 

@@ -96,7 +96,7 @@ class Expected:
 
 
 class Model:
-    """A simple model of a store. It handles the orders of a write one by one."""
+    """A simple model of a store, which handles the orders of a write one by one."""
 
     def __init__(self, clock: Clock, *, rejects: bool) -> None:
         """`rejects`: see `Engine.rejects`."""
@@ -221,7 +221,7 @@ class Model:
         )
 
     def finish(self, outcomes: Sequence[Outcome]) -> frozenset[AttemptKey]:
-        """Ends attempts. Returns those that have neither ended now, nor before in the way that the outcome says."""
+        """Ends attempts. Returns the attempts whose outcomes are rejected, because the attempts ended otherwise."""
         by_sequence = {order.sequence: order for order in self.orders}
         left: dict[AttemptKey, Outcome] = {}
         ended = set()
@@ -253,7 +253,8 @@ class Model:
             order.attempts -= not outcome.counts
 
     def restart(self, clock: Clock, step_us: int) -> None:
-        """A new process, with a new clock, opens the store. It knows of the step `step_us` of the wall clock."""
+        """A new process, with a new clock, opens the store. The process knows of the step `step_us` of the wall
+        clock."""
         self._clock = clock
         for order in self.orders:
             order.step_us = 0
@@ -301,8 +302,8 @@ def _plain(result: object) -> object:
 IDS = st.integers(1, 9)
 MAX_MADE_READY = 3
 LONGEST_DELAY_US = 60 * SECOND_US
-# Place of the order, difference of the claim from the latest one, status, error, delay in seconds, ending, and whether
-# it counts.
+# The place of the order, the claim minus the latest claim, the status, the error, the delay in seconds, the ending, and
+# whether the attempt counts.
 OUTCOMES = st.lists(
     st.tuples(
         st.integers(1, 9),
@@ -349,7 +350,7 @@ def _with_orders(write: FinishAndClaim, running: dict[tuple[int, int], Expected]
 
 
 def _is_each_running(write: FinishAndClaim, running: dict[tuple[int, int], Expected]) -> bool:
-    """Whether all attempts of the write are running, like those that a dispatcher finishes. Removes them."""
+    """Whether all attempts of the write are running, as in a write of the dispatcher. Removes them from `running`."""
     runs = [running.pop((sequence, 1), None) for run in write.completed for sequence in run.sequences]
     return len(write.attempted) == len(write.outcomes) and None not in runs
 
@@ -395,7 +396,7 @@ class StoreMachine(RuleBasedStateMachine):
         return write
 
     def _sequence(self, place: int) -> int:
-        """The sequence of the order at this place, or one that is not used up."""
+        """The sequence of the order at this place, or a sequence that is not used up."""
         orders = self._model.orders
         return orders[place - 1].sequence if place <= len(orders) else self._engine.last_sequence() + place
 

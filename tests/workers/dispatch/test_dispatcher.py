@@ -36,7 +36,7 @@ CLOCK = models.clock.Clock()
 
 
 class MemoryStore:
-    """A store in memory. It has only the method that the dispatcher uses. The writer's thread calls the method."""
+    """A store in memory, with only the method that the dispatcher uses. The writer's thread calls the method."""
 
     def __init__(self, count: int, clock: models.clock.Clock = CLOCK) -> None:
         self.orders: dict[int, Order] = {}
@@ -96,7 +96,7 @@ class MemoryStore:
         return [order.status for order in self.orders.values()]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when `condition` is true. Checks it again after each call of the store."""
+        """Returns when the condition is true. The condition is checked after each call of the store."""
         while not condition():
             await self._changed.wait()
             self._changed.clear()
@@ -550,7 +550,7 @@ async def test_a_dispatcher_that_waits_for_a_retry_does_not_call_the_store(
     store = MemoryStore(1)
     async with dispatching(store, FailingProcessor(RetryLater(0.2)), writer, pool, max_sleep_s=0.001):
         await store.until_all_are(Status.COMPLETED)
-        # The claim, the failure, the retry and the success.
+        # The writes are the claim, the failure, the retry and the success.
         assert len(store.limits) <= 4
     caplog.clear()
 
@@ -633,7 +633,7 @@ async def test_after_its_time_out_stop_returns_running_orders_to_pending(writer:
         assert {outcome.status for outcome in store.recorded} == {Status.PENDING}
         recorded = list(store.recorded)
     pool.shutdown()
-    # The threads have scheduled callbacks with their outcomes. These run now.
+    # The callbacks that the threads have scheduled with their outcomes run now.
     await next_loop_iteration()
     assert await dispatcher.stop(0) == 0
     await asyncio.get_running_loop().run_in_executor(writer, lambda: None)

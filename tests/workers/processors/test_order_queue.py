@@ -1,4 +1,4 @@
-"""How many orders wait in the queue, and what happens if it does not move."""
+"""How many orders wait in the queue, and what happens if no order is taken."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Queue:
         self._stalled.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition is true. Checks it again after each stall."""
+        """Returns when the condition is true. The condition is checked after each stall."""
         while not condition():
             self._stalled.clear()
             await self._stalled.wait()

@@ -21,7 +21,7 @@ from workers.service_limits import ServiceLimits
 
 
 class SharedStore(SqliteStore):
-    """A store that another server also uses. It stores `theirs` before each call of `tend`."""
+    """A store that another server also uses. The other server stores `theirs` before each call of `tend`."""
 
     theirs: NewOrder | None = None
     resumes: int | None = None
@@ -93,7 +93,7 @@ async def test_a_resume_by_another_server_ends_the_pause_of_the_gate(
         await loop_time.advance(1.0)
         while len(store.tending_threads) == count:
             await next_loop_iteration()
-        # A later call on the same thread. When it has ended, the result of `tend` has been used.
+        # This later call runs on the same thread. When it has ended, the result of `tend` has been used.
         assert await service.cancel(999) is None
 
     await service.open()
@@ -112,7 +112,7 @@ async def test_a_resume_by_another_server_ends_the_pause_of_the_gate(
     assert found
     assert found.status is Status.COMPLETED
     assert not gate.is_paused
-    # This server's own resume does not end a pause that begins after it.
+    # When this server itself has resumed processing, a pause of the gate that begins later does not end.
     await service.set_paused(False)
     gate.is_paused = True
     store.resumes = 9

@@ -1,4 +1,4 @@
-"""Which errors of PostgreSQL are retried, and which StorageErrors they become."""
+"""Which errors of PostgreSQL are retried, and to which StorageErrors they are converted."""
 
 import msgspec
 import peewee

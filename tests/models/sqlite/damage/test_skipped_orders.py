@@ -114,7 +114,7 @@ def test_recovery_finds_the_interrupted_attempts_of_all_blocks_among_damaged_ord
         assert store.recover() == 22
         assert (store.totals().pending, store.totals().processing) == (22, 1)
     stuck = [message for message in caplog.messages if "stays Processing" in message]
-    # The damaged page also had other orders. It is not known which of them was Processing.
+    # The damaged page also had other orders. It is not known which of these orders was Processing.
     assert any("the order with sequence 2101 " in message for message in stuck)
 
 

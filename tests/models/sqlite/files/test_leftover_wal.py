@@ -146,7 +146,7 @@ def test_every_combination_of_files_starts_with_the_orders_of_the_wal_or_is_refu
     refused = 0
     for number, (database, _, _) in enumerate(states):
         for other, (_, wal, orders) in enumerate(states):
-            if not wal:  # a start from the file as it is
+            if not wal:  # without a WAL, the server starts from the file alone
                 continue
             try:
                 assert start(database, wal) == orders
@@ -246,7 +246,7 @@ def test_a_backup_since_the_wal_began_is_brought_up_to_date(server: Server, star
     server.insert(50)
     killed = server.killed()
     assert start(backup, killed.wal) == killed.orders
-    # Its pages are arranged in another way.
+    # VACUUM has arranged the pages in another way.
     assert_refused(start, vacuumed, killed.wal)
 
 

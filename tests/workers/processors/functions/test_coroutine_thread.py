@@ -22,7 +22,7 @@ def coroutines() -> Iterator[CoroutineThread]:
 
 
 class Interruptible:
-    """A coroutine that waits until it is cancelled. It records how it ended."""
+    """A coroutine that waits until it is cancelled, and records how it ended."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
