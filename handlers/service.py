@@ -20,7 +20,7 @@ class Service(Protocol):
         """Like `insert`, but passes the result to `waiter`. If this method raises, `waiter` is not called."""
 
     async def insert_many(self, orders: Sequence[NewOrder], /) -> list[InsertResult]:
-        """Stores the orders in one commit. Returns a result for each; each is accepted or rejected independently."""
+        """Stores the orders in one commit. Returns a result for each: they are accepted or rejected independently."""
 
     def find(self, order_id: int, /) -> Future[Order | None]:
         """The current state of the order; None if there is no such order."""

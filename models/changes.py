@@ -41,8 +41,7 @@ class OrderChange(Struct, frozen=True, gc=False, array_like=True):
 def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
     """The status changes that `Store.write` made for this batch, computed from the results that it returned.
 
-    If a commit stored a new order and also claimed it, the result has its change to Processing, but no change to
-    Pending.
+    If a commit stored a new order and also claimed it, its only change is to Processing.
     """
     pairs = list(zip(batch, results, strict=True))
     claims = [(w, result) for w, result in pairs if isinstance(w, FinishAndClaim) and isinstance(result, ClaimedOrders)]
@@ -61,7 +60,7 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
         ]
     for write, result in pairs:
         if isinstance(result, StatusChanged):
-            # A cancel of a Cancelled order, and a retry of a Pending one, do not change the status.
+            # A cancel of a Cancelled order, and a retry of a Pending order, do not change the status.
             if result.previous_status is not result.order.status:
                 changes.append(_current(result.order))
         elif isinstance(write, RetryOrders) and isinstance(result, RetriedOrders):

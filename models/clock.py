@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 
 MIN_STEP_US = 100_000
-"""A step is a jump of the wall clock, because somebody has set it. If the difference between the wall clock and steady
-time changes by fewer microseconds than this, this is not a step: the two clocks are not read at exactly the same
-moment."""
+"""A step is a jump of the wall clock, because somebody has set it. A smaller change of the difference between the wall
+clock and steady time, in microseconds, is not a step: the two clocks are not read at exactly the same moment."""
 MAX_READ_US = 10_000
 """If it takes more microseconds than this to read both clocks, their times are not compared: the thread was probably
 interrupted between the two readings."""

@@ -23,12 +23,12 @@ def wrong_status(order: Order | None, *, needed: str) -> WrongStatusError | None
 def rest_of(
     selection: RetrySelection, *, is_whole: bool, last_examined: int | None, newest: int | None
 ) -> RetrySelection | None:
-    """Selects the orders that a retry of this selection has not examined. None if it has examined all (`is_whole`).
+    """Selects the orders that a retry of this selection has not examined; None if it has examined all (`is_whole`).
 
     `last_examined` is the highest sequence that was examined, and `newest` the highest sequence of all.
     """
     if is_whole or last_examined is None:
         return None
     # The next call examines neither the orders that this call has examined nor orders that are stored after this call.
-    # A client that repeats the call must come to an end, although orders can fail again.
+    # So a client that repeats the call comes to an end, even if orders fail again.
     return structs.replace(selection, after=last_examined, last=newest if selection.last is None else selection.last)

@@ -25,9 +25,7 @@ def admit(orders: Sequence[NewOrder], stored_ids: Set[int], *, room: int) -> lis
 def with_rejected(
     orders: Sequence[NewOrder], admitted: Sequence[NewOrder], results: Sequence[InsertResult]
 ) -> list[InsertResult]:
-    """A result for each order: a BacklogFullError, or the order's result in `results`, which has one for each admitted
-    order.
-    """
+    """A result for each order. `results` are the results of the admitted orders; the others get a BacklogFullError."""
     admitted_ids = {order.order_id for order in admitted}
     rest = iter(results)
     return [next(rest) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders]

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class LazySequence(Sequence[T]):
-    """Makes all items when the first of them is read. A subclass implements `__len__`, which needs no items."""
+    """Makes all items when the first item is read. A subclass implements `__len__`, which needs no items."""
 
     @abstractmethod
     def _make(self) -> list[T]:

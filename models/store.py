@@ -61,7 +61,7 @@ class Store(Protocol):
         """
 
     def connect(self) -> None:
-        """Opens a connection for the calling thread. A thread that reads or writes needs one."""
+        """Opens a connection for the calling thread. A thread that reads or writes needs a connection."""
 
     def disconnect(self) -> None:
         """Closes the calling thread's connection, if it has one."""

@@ -33,7 +33,7 @@ class CallThread:
         self._calls.put((call, argument))
 
     async def run(self, call: Callable[..., R], *arguments: Any) -> R:
-        """Runs `call(*arguments)` on the thread, after the waiting calls. Returns or raises the same as the call."""
+        """Runs `call(*arguments)` on the thread after the waiting calls, and returns its result or raises its error."""
         done: Future[R] = Future()
 
         def run_it(_: None) -> None:

@@ -45,7 +45,7 @@ def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signa
     except KeyboardInterrupt:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        print("interrupted: run the same command again to continue", file=sys.stderr)  # noqa: T201
+        print("interrupted: run the same command again to go on", file=sys.stderr)  # noqa: T201
         return 128 + received[0]
     except BrokenPipeError:
         _discard_output(sys.stdout.fileno())

@@ -236,7 +236,7 @@ class OrderService:
 
         `rest` of the result selects the orders that were not examined.
         """
-        # One at a time: many concurrent requests would otherwise share one very long transaction.
+        # One request at a time, because many concurrent requests would otherwise share one very long transaction.
         async with self._retrying_selected:
             return await self._threads.writes.submit(RetryOrders(selection, self._limits.max_retried_at_once))
 

@@ -24,7 +24,8 @@ MAX_SENT = 2
 """The number of batches of writes that the writer thread has at a time: a running batch, and a full batch that
 waits."""
 MAX_HISTORIES = 50
-"""The maximum number of histories that one call reads. It takes about as long as a call that finds 1,000 orders."""
+"""The maximum number of histories that one call reads. Such a call takes about as long as a call that finds 1,000
+orders."""
 MAX_WAITING = 10_000
 """The maximum number of reads that wait in each queue. `max_intake` limits the queue of writes."""
 

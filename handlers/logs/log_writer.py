@@ -111,7 +111,10 @@ class LogWriter:
             self._report_dropped_lines()
 
     def _take(self) -> tuple[list[str], int] | None:
-        """Waits for lines. Returns them, and how many were dropped after them. None if closed and no line waits."""
+        """Waits for lines. Returns the lines, and how many were dropped after these lines.
+
+        Returns None after `close` if no line waits.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             if not self._waiting:

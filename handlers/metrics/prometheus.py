@@ -29,7 +29,7 @@ TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"
 
 _VERSIONS = {TEXT: ("0.0.4", "1.0.0"), OPEN_METRICS: ("1.0.0",)}
-"""The supported versions of each format. If a client requests an unsupported version, the first one is used."""
+"""The supported versions of each format. If a client requests an unsupported version, the first version is used."""
 _MICROSECONDS = 1_000_000
 
 

@@ -154,7 +154,7 @@ def _schema_of(kind: ProblemType) -> Schema:
 
 
 def _schema(kinds: Sequence[ProblemType], members: Schema, *, are_required: bool) -> Schema:
-    """The schema of problems of these types, which have one status. `members` are added to those in `_COMMON`.
+    """The schema of problems of these types, which have one status. `members` are added to the members in `_COMMON`.
 
     Does not use `allOf`: if a schema narrows the type of a member with `allOf`, code generators drop this schema.
     """

@@ -19,7 +19,7 @@ def preferred_wait_s(headers: HTTPHeaders) -> int | None:
 
     None if there is no valid `wait`. Invalid preferences are ignored (RFC 7240 §2).
     """
-    # RFC 7240 §2: of repeated preferences, the first one counts.
+    # RFC 7240 §2: of repeated preferences, only the first counts.
     value = next((value for name, value in _preferences(headers) if name == "wait"), "")
     return min(int(value), MAX_WAIT_S) if value.isascii() and value.isdigit() and len(value) < 10 else None
 

@@ -112,7 +112,7 @@ class RequestGuard:
         if not token:
             return None
         digest = digest_of(token)
-        # All keys are compared, so that the time does not depend on which one matches.
+        # All keys are compared, so that the time does not depend on which key matches.
         for key in keys:
             if self._compare_digest(digest, key.digest):
                 found = key

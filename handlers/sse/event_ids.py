@@ -19,7 +19,7 @@ class EventIds(Protocol):
         """
 
     def id_of(self, number: int) -> str:
-        """The id of an event in the log, or of the event before the first one of the log."""
+        """The id of an event in the log, or of the event before the first event of the log."""
 
     def number_after(self, event_id: str, *, first: int, end: int) -> int | None:
         """The number of the event after `event_id`. The log has the events `first` to `end` - 1.

@@ -97,7 +97,7 @@ class EventLog:
         return b"".join(texts), number
 
     def id_of(self, number: int) -> str:
-        """The id of an event in the log, or of the event before the first one."""
+        """The id of an event in the log, or of the event before the first event."""
         return self._ids.id_of(number)
 
     def number_after(self, event_id: str) -> int | None:

@@ -57,6 +57,6 @@ class OrderEventReader(SseConnection):
         if text:
             self.write(text)
         if not self.is_busy and self._position < self._log.end:
-            # Reads on in the next iteration of the event loop, because many readers may reconnect at the same time.
+            # Continues in the next iteration of the event loop, because many readers may reconnect at the same time.
             self.is_busy = True
             asyncio.get_running_loop().call_soon(self.write_completed)

@@ -65,7 +65,7 @@ class BoundedHTTPServer(HTTPServer):
 
     @property
     def connections(self) -> int:
-        """The number of open connections, including those in a lingering close (see `LingeringSockets`)."""
+        """The number of open connections, including connections in a lingering close (see `LingeringSockets`)."""
         return len(self._open)
 
     def limit_connections(self, count: int) -> None:
@@ -105,7 +105,7 @@ class BoundedHTTPServer(HTTPServer):
         super().stop()
 
     async def close_all_connections(self) -> None:
-        """Closes all connections, even those with unanswered requests. Further connections get a 503."""
+        """Closes all connections, even if they have unanswered requests. Further connections get a 503."""
         self._is_closed = True
         for connection in self._lane_connections():
             connection.close()

@@ -4,7 +4,7 @@ Tornado spends four fifths of the time for a small request on its connection, st
 not use these objects. The lane serves only plain requests: requests that `read_plain_head` and the PlainHandler accept.
 When any other request arrives, the lane hands the connection over: Tornado gets the socket and the bytes that are not
 served yet, and serves all further requests of this connection. `python -m load.bench` compares the speed of the server
-with that of a bare Tornado handler.
+with the speed of a bare Tornado handler.
 """
 
 import asyncio

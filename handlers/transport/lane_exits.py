@@ -12,7 +12,7 @@ from handlers.transport.lane import NO_ROOM, LaneServer
 from handlers.transport.responses import last_response
 
 HAND_OVER_INTERVAL_S = 0.001
-"""The time between two hand-overs, if few connections wait for theirs."""
+"""The time between two hand-overs, if few connections wait for a hand-over."""
 MAX_HAND_OVER_WAIT_S = 1.0
 """How long a connection waits for its hand-over. If many connections wait, the interval is shorter."""
 HAND_OVER_ATTEMPTS = 5
@@ -27,7 +27,8 @@ class HandOvers:
 
     Tornado takes ten times as long as the lane for a request. If many connections were handed over without pauses, all
     other clients would wait while Tornado serves the requests of these connections. During a hand-over, the connection
-    has two file descriptors, until the lane's transport closes the first one in the next iteration of the event loop.
+    has two file descriptors, until the lane's transport closes the first descriptor in the next iteration of the event
+    loop.
     """
 
     def __init__(self) -> None:

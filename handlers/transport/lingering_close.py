@@ -19,7 +19,7 @@ READ_BYTES = 64 * 1024
 
 
 class LingeringSockets:
-    """Sockets in a lingering close. Each stays open until its client closes it, at most `LINGER_S` seconds."""
+    """Sockets in a lingering close. Each socket stays open until its client closes it, at most `LINGER_S` seconds."""
 
     def __init__(self) -> None:
         self._sockets: set[_LingeringSocket] = set()

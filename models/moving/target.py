@@ -42,7 +42,7 @@ class MoveState(NamedTuple):
 
 
 class Target:
-    """The database at `url`. Each method runs one transaction, and tries it again for `deadline_s` seconds.
+    """The database at `url`. Each method runs one transaction, and repeats it for `deadline_s` seconds if it fails.
 
     The methods raise MoveError if PostgreSQL reports an error or can't be reached.
     """
@@ -242,7 +242,7 @@ def _move_errors(name: str) -> Iterator[None]:
         with storage_errors():
             yield
     except StorageError as error:
-        raise MoveError(f"{name}: {error} ({error.code}): run the same command again to continue") from error
+        raise MoveError(f"{name}: {error} ({error.code}): run the same command again to go on") from error
 
 
 def _row(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:

@@ -118,8 +118,8 @@ def check_structure(value: Any) -> None:
     level = [value]
     count = 0
     for depth in range(MAX_DEPTH + 1):
-        # Skips empty objects and lists: visiting them takes most of the time. On the last level, even these are too
-        # deep.
+        # Skips empty objects and lists: visiting them takes most of the time. On the last level, even empty objects and
+        # lists are too deep.
         is_last = depth == MAX_DEPTH
         level = [
             child

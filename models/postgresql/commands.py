@@ -100,7 +100,7 @@ def _retry_selected(transaction: Transaction, selection: RetrySelection, limit: 
 
 
 def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -> list[int]:
-    """Makes these orders ready. Returns the sequences of those that still had this status.
+    """Makes these orders ready. Returns the sequences of the orders that still had this status.
 
     `status` is Failed, or Pending for orders that wait for a retry.
     """

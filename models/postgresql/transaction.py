@@ -96,7 +96,7 @@ class Transaction:
         self._batches.append((writes, results))
 
     def note_changed(self, sequences: Iterable[int]) -> None:
-        """Must be called for orders that this transaction changes without a write that names them."""
+        """Must be called for orders that this transaction changes although no write names them."""
         self._changed += sequences
 
     def read_changes(self) -> list[OrderChange]:

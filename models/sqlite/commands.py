@@ -104,7 +104,7 @@ def _with_status(transaction: Transaction, status: Status, order_ids: Sequence[i
 
 
 def _retry(transaction: Transaction, status: Status, sequences: Sequence[int]) -> None:
-    """Makes these orders ready. `status` is the status of all of them: Failed, or Pending if they wait for a retry."""
+    """Makes these orders ready. `status` is their status: Failed, or Pending if they wait for a retry."""
     if not sequences:
         return
     if status is Status.PENDING:

@@ -32,7 +32,7 @@ INSERT_PACKED = _INSERT.format(
 )
 # A path such as '$[0]' takes less time than a number, which SQLite converts to a path for each order.
 _FIELDS = "value->>'$[0]', value->>'$[1]', value->>'$[2]', value->>'$[3]'"
-# Separate, because each field that the statement reads from the JSON costs time.
+# Separate statements, because each field that a statement reads from the JSON costs time.
 INSERT_WITH_METADATA = _INSERT.format(columns=", metadata", values=f"{_FIELDS}, value->>'$[4]'")
 INSERT_WITH_ALL_FIELDS = _INSERT.format(
     columns=", metadata, trace_headers", values=f"{_FIELDS}, value->>'$[4]', value->>'$[5]'"

@@ -11,7 +11,8 @@ from models.writes import Outcome
 from workers.error_text import is_expected, one_line
 
 MIN_INTERVAL_S = 1.0
-"""The minimum number of seconds between two log entries about Failed orders, and between two about orders to retry."""
+"""The minimum number of seconds between two log entries about Failed orders, and between two entries about orders to
+retry."""
 MAX_FRAMES = 20
 """The maximum number of stack frames in a log entry."""
 

@@ -89,7 +89,7 @@ class Transfer:
         # Callbacks, because libcurl would otherwise decide by itself whether to repeat a request.
         set_option(pycurl.READFUNCTION, self._read)
         set_option(pycurl.SEEKFUNCTION, self._rewind)
-        # A method of a list costs less than a Python function.
+        # `list.append` takes less time than a Python function.
         set_option(pycurl.HEADERFUNCTION, self._lines.append)
         set_option(pycurl.WRITEFUNCTION, self._write)
         # Requests uncompressed responses. libcurl nevertheless decompresses each encoding that it knows.
@@ -106,7 +106,7 @@ class Transfer:
         self._use_certificates_of_system()
 
     def _use_certificates_of_system(self) -> None:
-        # The libcurl in pycurl's wheel looks for certificates only where one distribution keeps them.
+        # The libcurl in pycurl's wheel looks for certificates only where one Linux distribution stores them.
         paths = ssl.get_default_verify_paths()
         for options, path in (
             ((pycurl.CAINFO, pycurl.PROXY_CAINFO), paths.cafile),

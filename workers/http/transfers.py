@@ -65,7 +65,8 @@ class Transfers:
         self._has_http2 = False
         self._idle: set[int] = set()
         self._registered: dict[int, int] = {}
-        """The events that `_poll` reports for each descriptor. Few changes of connections change these events."""
+        """The events that `_poll` reports for each descriptor. Most changes of a connection do not change these
+        events."""
         self._closed_until_s = 0.0
         self._poll = select.poll()
         self._poll.register(wakeup, select.POLLIN)

@@ -25,7 +25,7 @@ from workers.processors.webhooks.settings import WebhookSettings
 RECORD = "record"
 WEBHOOK = "webhook"
 MAX_PAUSE_BACKOFF_S = 60.0
-"""The longest pause of deliveries, in seconds, unless the receiver requests a longer one."""
+"""The longest pause of deliveries, in seconds, unless the receiver requests a longer pause."""
 
 
 def check_processor(text: str) -> str:

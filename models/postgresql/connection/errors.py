@@ -14,7 +14,7 @@ import psycopg
 from models.errors import StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
 
 CONNECTION_FAILURE = "08006"
-"""The code of an error without a code: the connection could not be opened, or broke."""
+"""Stands for an error without a code: the connection could not be opened, or broke."""
 IN_FAILED_TRANSACTION = "25P02"
 
 _TEMPORARY = (

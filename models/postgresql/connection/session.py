@@ -1,4 +1,4 @@
-"""The settings of a connection, and the settings of a server that are refused. Runs on the thread of the connection.
+"""The settings of a connection, and which settings of a server are refused. Runs on the thread of the connection.
 
 Settings: https://www.postgresql.org/docs/current/runtime-config.html
 """

@@ -205,8 +205,8 @@ def _process_with_flock(path: Path) -> str:
     try:
         found = path.stat()
         file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-        # A read returns one page of /proc/locks at a time. A lock can be left out if others are released between two
-        # pages.
+        # A read returns one page of /proc/locks at a time. A lock can be left out if other locks are released between
+        # two reads.
         for _ in range(_LOCKS_READS):
             for lock in _LOCKS.read_text(encoding="ascii").splitlines():
                 # Such as "9: FLOCK  ADVISORY  WRITE 31002 fe:00:2222687 0 EOF". Field 1 of a waiting process is "->".

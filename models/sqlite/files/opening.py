@@ -123,7 +123,7 @@ def _has_content(path: Path, real_path: Path) -> bool:
 def _rolls_back_to_empty(real_path: Path) -> bool:
     """Whether a crash interrupted the creation of the database, before its first commit and before it had a WAL.
 
-    SQLite rolls such a file back to an empty one.
+    SQLite rolls such a file back to an empty file.
     """
     journal = _read_beginning(_with_suffix(real_path, "-journal"))
     return (

@@ -133,7 +133,7 @@ def test_a_file_that_a_server_uses_is_refused(path: Path, url: str) -> None:
 
 def test_a_database_that_can_not_be_reached_is_named(path: Path) -> None:
     text = refusal(path, "postgresql://shop:secret@127.0.0.1:1/orders")
-    assert re.fullmatch(r"postgresql://shop@127\.0\.0\.1:1/orders: .*: run the same command again to continue", text)
+    assert re.fullmatch(r"postgresql://shop@127\.0\.0\.1:1/orders: .*: run the same command again to go on", text)
 
 
 def test_no_server_starts_on_a_part_of_the_orders(path: Path, url: str) -> None:

@@ -73,7 +73,7 @@ class CoroutineThread:
         task.add_done_callback(lambda done: end(asyncio.CancelledError() if done.cancelled() else done.result()))
 
     def close(self) -> None:
-        """Cancels all coroutines, and does not wait. When they have ended, the thread ends. Can be called twice."""
+        """Cancels all coroutines, and does not wait. The thread ends when they have ended. Can be called twice."""
         with self._lock:
             self._is_closed = True
             if self._loop:

@@ -1,4 +1,4 @@
-"""The processors that call a user's function for each order. The runners call them on other threads."""
+"""The processors that call a user's function for each order. The runners call these processors on other threads."""
 
 import asyncio
 import importlib
@@ -26,7 +26,7 @@ class FunctionRefusedError(StartRefusedError):
 
 
 class FunctionProcessor:
-    """Calls `function` with each order. If it returns a coroutine, runs it on the thread of `coroutines`, and waits.
+    """Calls `function` with each order. Runs a returned coroutine on the thread of `coroutines`, and waits for its end.
 
     `Processor` describes the effect of an exception that the function or the coroutine raises. A returned generator,
     future or other awaitable makes the attempt fail, because the work of the function is not done yet. Any other

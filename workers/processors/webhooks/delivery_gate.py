@@ -27,8 +27,7 @@ deliveries a second."""
 MIN_LOG_INTERVAL_S = 10.0
 """The minimum number of seconds between two log lines about the beginnings of pauses for the same reason."""
 LONG_PAUSE_S = 60.0
-"""A pause of more than this number of seconds is always logged. So is an extension of a pause by more than this number
-of seconds."""
+"""A pause of more than this number of seconds, and an extension of a pause by more than this, is always logged."""
 SLOW_GROWTH = 0.25
 """After a pause, the limit on simultaneous deliveries grows again. When the limit is above half of its value before the
 pause, each accepted delivery adds this number divided by the limit."""
@@ -48,7 +47,7 @@ class PauseReason(enum.StrEnum):
 
 
 class Delivery(NamedTuple):
-    """A delivery that has begun. `pauses` is the number of pauses that began before it."""
+    """A delivery that has begun. `pauses` is the number of pauses that began before this delivery."""
 
     order_id: int
     pauses: int

@@ -78,7 +78,7 @@ def read_retry_after(text: str, *, now_s: float) -> float | None:
         return MAX_RETRY_AFTER_S if len(digits) > _MAX_DIGITS else min(float(digits or 0), MAX_RETRY_AFTER_S)
     try:
         date = parsedate_to_datetime(text)
-        # A date without a zone is in UTC: the two obsolete formats of RFC 9110 §5.6.7 have none.
+        # A date without a zone is in UTC: the two obsolete formats of RFC 9110 §5.6.7 have no zone.
         date_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
