@@ -1,4 +1,4 @@
-"""`python -m load.bench`: compares the speed of the server with that of a bare Tornado or of another version.
+"""`python -m load.bench`: compares the speed of the server with a bare Tornado or with another version.
 
 A trial answers one question about speed. Most trials compare two servers; the server of this checkout is called "ours".
 A trial is repeated in several runs. A load is a function that sends requests to one server, and measures the responses.

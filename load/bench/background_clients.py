@@ -101,7 +101,7 @@ class SlowClients(BackgroundClients):
             await asyncio.sleep(self.interval_s / self.count)
 
     async def _begin_request(self) -> tuple[StreamReader, StreamWriter]:
-        # Without the blank line at its end.
+        # Leaves out the blank line at the end of the head.
         return await self._connect(self.address.get("/livez")[:-2])
 
     async def _send_until_gone(self, reader: StreamReader, writer: StreamWriter) -> None:

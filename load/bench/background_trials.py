@@ -18,7 +18,7 @@ MAX_LATE_MS = 2.0  # Timers are accurate to a millisecond.
 
 
 async def readers(trial: Trial) -> list[Row]:
-    """Compare POST /order on two servers: 100 clients read the events of one, no client reads events of the other."""
+    """Compare POST /order on two servers. 100 clients read the events of one server; the other has no such clients."""
     row = Row(name="durable POST /order, 64 clients, with 100 readers of all events, against none")
     post_orders = workloads.settled(workloads.post_orders)
     for number in range(1, trial.runs + 1):

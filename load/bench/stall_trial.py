@@ -75,7 +75,7 @@ async def stalls(trial: Trial) -> list[Row]:
     """Send GET /livez every 5 ms, and measure how long it waits while the server parses each of the worst bodies.
 
     A run sends every body in three rounds, and notes the latency of the slowest GET in each round. The wait for a body
-    is the shortest of its three latencies: a delay that the body causes occurs in all rounds, a delay with another
+    is the shortest of its three latencies: a delay that the body causes occurs in all rounds, but a delay with another
     cause does not. The value of a run is the longest wait for any body, divided by the median latency of a POST to bare
     Tornado.
     """

@@ -137,7 +137,7 @@ class Value(Enum):
     TIME = "times as long"
     """The second server's time divided by the first server's time; infinite if a server sent no correct response."""
     SECOND = ""
-    """The second server's figure. The first server's figure is only printed."""
+    """The second server's figure. The first server's figure is printed, but not used."""
 
     def of(self, figure: Figure, first: float, second: float) -> float:
         if self is Value.SECOND:

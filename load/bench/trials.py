@@ -121,8 +121,8 @@ async def bulk(trial: Trial) -> list[Row]:
 async def generator(trial: Trial) -> list[Row]:
     """Compare our load generator with wrk, and its rate to the receiver of webhooks with its rate to bare Tornado.
 
-    Bare Tornado is slower than both clients, the receiver is faster than any client. A run is valid even if a client
-    uses a whole core, because the trial measures the clients.
+    Bare Tornado is slower than both clients, and the receiver is faster than any client. A run is valid even if a
+    client uses a whole core, because the trial measures the clients.
     """
     at_bare = Row(name="load generator's rate to bare Tornado, 64 clients, against wrk's", at_least=0.50)
     name = "load generator's rate to a fixed-response server, against its rate to bare Tornado"

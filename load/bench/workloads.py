@@ -26,7 +26,8 @@ STRIDE = 61_803  # Coprime to USERS, so that all users occur; consecutive orders
 AT_ONCE = 1000
 STORED_ORDERS = 10_000
 PER_SECOND = 500
-# The warm-up as a share of the measurement's time. Meanwhile, the server closes the connections of the previous round.
+# The warm-up as a share of the measurement's time. During the warm-up, the server closes the connections of the
+# previous round.
 WARM_UP = 0.25
 ARRAY_CLIENTS = 4
 MAX_ARRAYS = 500  # Arrays with half of the server's --max-backlog. A measurement ends early if all are sent.
@@ -38,7 +39,7 @@ GUARDED, RECORD, FUNCTION, WEBHOOK, RECORDED = "guarded", "record", "function", 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 STATEMENTS = "statements"  # The file with the statements of the server RECORDED, in the folder of its trial.
 KEY = "the-key-of-the-benchmark"
-START_S = 60.0  # Enough for a large file that must be read from the disk completely.
+START_S = 60.0  # Long enough for a large file that must be read from the disk completely.
 
 new_order = expect(202, check_not_replayed)
 new_array = expect(202, partial(check_many, new=ARRAY_SIZE))

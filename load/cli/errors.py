@@ -18,7 +18,7 @@ class ExitStatus(IntEnum):
 
 
 class CommandError(Exception):
-    """An error that ends a command with `exit_status`. Its text is printed as one line on stderr."""
+    """An error that ends a command with `exit_status`. The text of the error is printed as one line on stderr."""
 
     exit_status = ExitStatus.FAILED
 

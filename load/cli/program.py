@@ -61,7 +61,7 @@ def leave_when_interrupted(status: int) -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open /dev/null in place of closed standard streams. Otherwise, a socket could get a standard descriptor."""
+    """Open /dev/null in place of closed standard streams, so that no socket gets the number of a standard stream."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
@@ -76,7 +76,7 @@ def handle_end_signals(received: list[int]) -> None:
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)
         interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(interrupt):  # SIGINT is ignored in the background; these signals still end the command
+        if not callable(interrupt):  # even in the background, where SIGINT is ignored, these signals end the command
             raise KeyboardInterrupt
         interrupt(signal.SIGINT, frame)
 

@@ -32,7 +32,7 @@ class Timeouts:
 
     answer_s: float = 30.0  # The limit for the response to one request, including the time to connect.
     connection_s: float = 5.0  # How long a server can refuse connections, for example because it restarts.
-    processing_s: float = 30.0  # The limit for processing. It starts again whenever an order has been processed.
+    processing_s: float = 30.0  # The limit for processing. Each processed order starts this time again.
     poll_s: float = 0.05  # The pause between two polls for orders that are not processed yet.
 
 

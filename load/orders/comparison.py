@@ -1,4 +1,4 @@
-"""Compares sent orders with those that the server returns, and finds errors in responses. Usable on any thread.
+"""Compares sent orders with the orders that the server returns, and finds errors in responses. Usable on any thread.
 
 Numbers in JSON keep their exact value: fractions are decoded as Decimal. The functions `check_...` return what is wrong
 with a response, or "". The texts have no ids and no values, so that equal problems can be counted together.

@@ -1,4 +1,4 @@
-"""Provides the orders of a run. Reads NDJSON and CSV files, on the main thread, before the event loop.
+"""Provides the orders of a run. Reads NDJSON and CSV files, on the main thread, before the event loop starts.
 
 Each row of a CSV file becomes a JSON object, like a line of NDJSON. Only the server checks the values: text that is a
 JSON number is sent as this number, digit for digit. Any other text is sent as a string.

@@ -52,7 +52,7 @@ def counted(count: int) -> str:
 
 
 def measured(value: float) -> str:
-    """Format a measured number with three significant digits. From 1,000 on, with all digits of its whole part."""
+    """Format a measured number with three significant digits. From 1,000 on, keep all digits of the whole part."""
     if value == 0:
         return "0"
     decimals = LEAST_DIGITS - 1 - math.floor(math.log10(abs(value)))

@@ -55,8 +55,8 @@ class Distribution:
 class Recording:
     """Stores for each response when it came, its latencies, and how many orders it acknowledged.
 
-    Times are in nanoseconds since `started_ns`. `latencies_ns` count from when the request was due,
-    `sending_latencies_ns` from when it was sent.
+    Times are in nanoseconds since `started_ns`. `latencies_ns` begin when the request was due, and
+    `sending_latencies_ns` when it was sent.
     """
 
     def __init__(self, *, started_ns: int = 0) -> None:

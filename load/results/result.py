@@ -132,11 +132,11 @@ class Result:
     def was_late(self) -> bool:
         """Whether the load generator's own delays distort the latencies of an open loop.
 
-        This is so if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by
-        more than a tenth of the latencies' p99. The limit of 10 ms exists because a few requests are always some
-        milliseconds late if the server runs on this machine. The limit of a tenth exists because a delay of 20 ms does
-        not matter if the server stalls for a second. The result is False for fewer than 100 requests, for up to 5 late
-        requests, and if the server stopped responding.
+        True if over 1 % of the requests that had a free connection were sent late: by more than 10 ms, and by more than
+        a tenth of the latencies' p99. The limit of 10 ms exists because a few requests are always some milliseconds
+        late if the server runs on this machine. The limit of a tenth exists because a delay of 20 ms does not matter if
+        the server stalls for a second. The result is False for fewer than 100 requests, for up to 5 late requests, and
+        if the server stopped responding.
         """
         if self.delays is None or self.stopped_s is not None or not self.counted:
             return False

@@ -1,7 +1,7 @@
 """`python -m load.soak`: loads a server for minutes or hours, and checks that it leaks nothing and stays fast.
 
 Clients send single orders at a steady rate. Other clients send arrays and invalid requests, or read orders, listings,
-metrics and event streams. Some request an event stream and read none of it, or open and close connections. With
+metrics and event streams. Some clients request an event stream but read nothing, or open and close connections. With
 `--webhooks`, the server sends a webhook for each order to a receiver on this machine. After a warm-up of one minute,
 one row is printed per minute. Then all orders are counted, 1,000 random orders are read back, and the last minute is
 compared with the first. Needs Linux.

@@ -7,8 +7,8 @@ Minute one is the first minute after the warm-up. No order is kept in memory, bu
 - Memory, by another 10 %, because the heap becomes fragmented. In total, a process of 80 MiB can grow by 12 MiB. At
   600 orders/s, this limit finds a leak of 40 bytes per order in ten minutes, and of 6 bytes in an hour.
 - The file of the write-ahead log. SQLite runs a checkpoint after a commit that leaves over 16 MiB in this log. One
-  commit adds up to 2 MiB, and a reader can delay the checkpoint. So the limit is 16 MiB plus 12 MiB for some commits.
-  After minute one, the file can grow by two commits.
+  commit adds up to 2 MiB, and a reader can delay the checkpoint. So the limit is 28 MiB: 16 MiB, and 12 MiB for some
+  commits. After minute one, the file can grow by two commits.
 - Sockets, up to one per client and webhook connection, and ten of the server. At the end, the sockets of clients must
   be closed.
 - The number of threads, because a pool creates threads only when they are needed. The number of files must not grow.

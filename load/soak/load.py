@@ -123,7 +123,7 @@ class MinuteRecorder:
         """
         samples = [asdict(sample) for sample in self.samples]
         highest = {name: max(sample[name] for sample in samples) for name in samples[0] if name != "cpu_s"}
-        # The median ignores files that are open only briefly, such as those in /proc that are read for /metrics.
+        # The median ignores files that are open only briefly, such as the files in /proc that are read for /metrics.
         median = {name: median_low(sample[name] for sample in samples) for name in ("files", "sockets")}
         latencies = Distribution(self.latencies_ns)
         return Minute(
@@ -147,8 +147,8 @@ def measure_syncs(
 ) -> None:
     """Write and sync a block 20 times a second until `ended` is set. Call `note` with each duration in nanoseconds.
 
-    A sync that is due during a longer sync is left out. `note` is then called with the time from when it was due to the
-    end of the longer sync, so a long stall counts many times. Raises CommandError if a sync fails.
+    A sync that is due during a longer sync is left out. `note` is then called with the time from the due time of this
+    sync to the end of the longer sync, so a long stall counts many times. Raises CommandError if a sync fails.
     """
     took_ns = 0
     try:

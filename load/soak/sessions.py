@@ -23,7 +23,7 @@ ARRAY_SIZE = 1_000
 WAIT_S = 5
 LARGE_BODY = b'{"order_id": 1, "metadata": {"note": "%s"}}' % (b"x" * 70_000)  # The limit for an order is 64 KiB.
 ANSWER_LIMIT_S = 30.0
-SILENCE_LIMIT_S = 5.0  # For the stream of metrics, which sends something every second.
+SILENCE_LIMIT_S = 5.0  # The limit for the stream of metrics, which sends something every second.
 READ_BYTES, SMALL_BUFFER_BYTES = 64 * 1024, 4096
 DISCONNECT_PAUSE_S, LONGEST_STREAM_S, LONGEST_PAUSE_S, LONGEST_STALL_S = 0.1, 10.0, 3.0, 60.0
 """Durations in seconds. The server disconnects a client that reads nothing for 30 s; the longest stall is longer."""

@@ -67,8 +67,8 @@ def new_folder(
 def allow_connections(count: int, *, flag: str = "") -> None:
     """Raise the soft limit on open files to the hard limit. Raises CommandError if this is too low for `count`.
 
-    `flag` is the flag that sets the number of connections, if there is one. With `flag`, the error is a UsageError that
-    suggests a value for the flag.
+    `flag` is the flag that sets the number of connections, if such a flag exists. With `flag`, the error is a
+    UsageError that suggests a value for the flag.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

@@ -1,4 +1,4 @@
-"""Runs a temporary PostgreSQL server. Any thread, but only one at a time. Starting and stopping block the thread."""
+"""Runs a temporary PostgreSQL server. Used by one thread at a time. Starting and stopping block the thread."""
 
 import argparse
 import importlib.util
@@ -20,7 +20,7 @@ STILL_RUNNING = "is still in use"  # PostgreSQL logs this while processes of a k
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 SETTINGS = (
     "listen_addresses=",
-    # Files in the folder, which are deleted with it.
+    # Files in the folder of the server, which are deleted together with it.
     "dynamic_shared_memory_type=mmap",
     "shared_buffers=64MB",
     "max_connections=100",

@@ -1,4 +1,4 @@
-"""Reads the rows of the file in batches, as rows of PostgreSQL. Used on the main thread."""
+"""Reads the rows of the file in batches, and converts them to rows of PostgreSQL. Used on the main thread."""
 
 from collections.abc import Iterator
 
