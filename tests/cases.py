@@ -15,7 +15,7 @@ _describe.maxstring = _describe.maxother = _describe.maxlong = 200
 
 
 def cases(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Test], Test]:
-    """Calls the test once for each value, and reports all cases that fail. The arguments are those of `parametrize`.
+    """Calls the test once for each value, and reports all cases that fail. Takes the arguments of `parametrize`.
 
     The cases of a test share its fixtures, so no case may change a fixture for the next case.
     """

@@ -20,7 +20,7 @@ def new_io_loop() -> Iterator[IOLoop]:
 
 @contextmanager
 def current(io_loop: IOLoop) -> Iterator[IOLoop]:
-    """Makes the event loop that of this thread until the end of the block."""
+    """Sets `io_loop` as the event loop of this thread until the end of the block."""
     asyncio.set_event_loop(cast(Any, io_loop).asyncio_loop)
     try:
         yield io_loop

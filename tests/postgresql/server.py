@@ -36,7 +36,7 @@ def url_of(folder: Path, database: str) -> str:
 
 
 class PrivateServer:
-    """A server that the test can stop, kill and start. The end of the `with` block ends it and deletes its folder.
+    """A server that the test can stop, kill and start. The end of `with` stops the server and deletes its folder.
 
     `on_small_disk` puts the tables (`data`) or the write-ahead log (`wal`) on a small disk. Only root can mount it, so
     the test of another user is skipped. If `standby_of` is the folder of a running server, this one is its standby.

@@ -59,7 +59,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def full_disk(path: Path, *, room: int) -> Iterator[None]:
-    """While the block runs, new orders after the next `room` ones fail like on a full disk."""
+    """While the block runs, `room` more orders can be stored. Later ones fail as on a full disk."""
     with connect(url_for(path)) as other:
         [[last]] = execute(other, "SELECT coalesce(max(sequence), 0) FROM orders")
         raise_error = "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$"

@@ -3,8 +3,8 @@
 A sync covers the writes and truncations that had returned when it began. These changes are on disk once the sync has
 returned. Every other change can be on disk or not, independently for each sector:
 
-- A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk while
-  an earlier one is not.
+- A sector of 512 bytes has its old content, or any content that was written since. A later write can be on disk when
+  an earlier write is not on disk.
 - A sector can be torn: one part is newer than the other part. The bytes that were being written can be junk, but the
   bytes beside them do not change. SQLite calls this "powersafe overwrite", and relies on it if a frame of its log
   begins in the middle of a sector (https://www.sqlite.org/psow.html).

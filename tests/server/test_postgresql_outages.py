@@ -226,7 +226,7 @@ def test_orders_are_refused_while_the_disk_of_the_tables_is_full(tmp_path: Path)
 
 
 def post_until_refused(client: Client, *, first_id: int) -> tuple[list[int], Answer]:
-    """Posts groups of orders with large metadata. Returns the ids of the accepted orders, and the refusal."""
+    """Posts groups of orders with large metadata. Returns the ids of the accepted orders, and the answer 503."""
     accepted: list[int] = []
     for order_id in range(first_id, first_id + 20_000):
         answer = client.post(order(order_id) | {"metadata": {"text": os.urandom(7_000).hex()}})

@@ -93,7 +93,7 @@ async def pass_a_second(loop_time: LoopTime, observer: RecordingObserver) -> Non
 async def pass_seconds_until_writes_work(
     loop_time: LoopTime, observer: RecordingObserver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The tasks of the first second start a probe, those of the second report its result.
+    # The tasks of the first second start a probe, the tasks of the next second report its result.
     await pass_a_second(loop_time, observer)
     while "writes of the database work again" not in caplog.messages:
         await next_loop_iteration()

@@ -24,7 +24,7 @@ MANY_TURNS = 50
 
 
 class FeedApi(RunningApi):
-    """An API whose test passes on the parts of the feed, and opens streams."""
+    """An API for a test that supplies the parts of the feed itself, and opens streams."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "feed.db", Clock(), has_feed=True)

@@ -194,7 +194,7 @@ def test_a_creation_or_migration_that_was_not_checkpointed_is_completed(
     path = tmp_path / "orders.db"
     create(path, "PRAGMA journal_mode = wal", *schema)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        # A connection that stays open prevents a checkpoint when the others are closed.
+        # While this connection is open, SQLite makes no checkpoint when other connections are closed.
         orders = other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         open_database(path)
         before, wal = path.read_bytes(), Path(f"{path}-wal").read_bytes()
