@@ -17,7 +17,7 @@ class Server(Struct, frozen=True, gc=False):
     lease_age_s: float
     """How many seconds ago the server has renewed its lease."""
     is_alive: bool
-    """False if the lease has expired. Then another server takes the orders over."""
+    """False if the lease has expired. Then another server takes over the orders of this one."""
     processing: int
     """How many orders the server is processing."""
     is_this: bool

@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes on two CPUs; five if slow tests run, because these spend much of their time waiting."""
+    """Two processes on two CPUs; five if slow tests run, because slow tests spend much of their time waiting."""
     return 2 if _leaves_out_slow_tests(config) else 5
 
 

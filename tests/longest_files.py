@@ -13,4 +13,4 @@ LONGEST_FILES = (
     *("server/test_log.py", "server/test_events_of_servers.py", "load/cli/test_program.py"),
     *("server/test_waiting_of_servers.py", "load/chaos/test_postgresql.py", "docs/test_readme_pictures.py"),
 )
-"""Paths in the folder `tests`, longest first: 30 seconds and more with four processes on two busy CPUs."""
+"""Paths in the folder `tests`, longest first. Each file takes at least 30 s if four processes share two busy CPUs."""

@@ -27,9 +27,9 @@ those with the mark `sqlite`."""
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN_PACKAGES = ROOT / "tests" / "hidden_packages"
 DEADLINE_S = 120.0
-"""After this time, a condition that a test waits for never becomes true, even on a busy machine."""
+"""A test fails if a condition is not true after this time, which is long enough for a busy machine."""
 HANGS_AFTER_S = 600.0
-"""A command that runs longer hangs, even on a busy machine."""
+"""A test fails if a command runs longer, because even on a busy machine no command needs this time."""
 POLL_INTERVAL_S = 0.005
 """The pause between two checks of a condition. Without a pause, the checks would take CPU time from the server."""
 

@@ -51,7 +51,7 @@ class ServerCount(Protocol):
 
 
 class OneServer:
-    """A ServerCount of a server that shares its limits with no other."""
+    """The ServerCount for a server that does not share its limits."""
 
     living_servers = 1
 
@@ -80,8 +80,8 @@ class RateLimiter:
     def share_among(self, servers: int) -> None:
         """Divides the limit by this number of servers, from now on.
 
-        If there are more servers than requests in a period, the period becomes longer, so that together they do not
-        allow more.
+        If there are more servers than requests in a period, the period becomes longer, so that all servers together do
+        not exceed the limit.
         """
         self._interval_ns = servers * self._limit.period_s * _NANOSECONDS // self._limit.requests
         self._capacity_ns = self._interval_ns * max(1, self._limit.requests // servers)
@@ -101,7 +101,7 @@ class RateLimiter:
         # The least recently used buckets come first. These buckets are also full again earlier than most other buckets.
         while len(full_at_ns) > self._max_clients or full_at_ns[next(iter(full_at_ns))] <= now_ns:
             full_at_ns.popitem(last=False)
-        # A bucket can be emptier than empty if the limit has been divided by fewer servers before.
+        # `left_ns` can be negative, because more servers can reduce the capacity.
         left_ns = self._capacity_ns - used_ns
         remaining, partial_ns = divmod(left_ns, self._interval_ns) if left_ns > 0 else (0, left_ns)
         return RateLimitDecision(is_allowed, remaining, -((partial_ns - self._interval_ns) // _NANOSECONDS))

@@ -182,7 +182,7 @@ class Benchmark(Command):
                 flags.only, has_stored=bool(flags.stored), has_database=bool(flags.database)
             )
         if any(plan.needs_database for plan in plans):
-            # Fails here, and not after minutes of other trials, if the database does not allow it.
+            # If the database does not allow it, fail here, and not after minutes of other trials.
             with new_schema(flags.database):
                 pass
         allow_connections(AT_ONCE)

@@ -1,6 +1,6 @@
 """Compares the statement with which the server stores a batch in PostgreSQL with COPY. Blocks the event loop.
 
-The statement and its parameters are those that a server has executed before.
+`load.bench.recorded_server` has recorded the statement and its parameters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ class Insert(NamedTuple):
         """Read the file that `load.bench.recorded_server` wrote while a server stored orders."""
         statements = [(sql, parameters) for _, sql, parameters in map(_decode, file.read_bytes().splitlines())]
         settings = [sql for sql, _ in statements if sql.lstrip().startswith("SET ") and "LOCAL" not in sql]
-        # The first ones only test whether the server can store orders.
+        # The first statements only test whether the server can store orders.
         [*_, (sql, parameters)] = (each for each in statements if "INSERT INTO orders" in each[0])
         return cls(settings, sql, dict(parameters))
 
@@ -49,7 +49,7 @@ class Insert(NamedTuple):
 
 
 class CopyTrial:
-    """Stores the same batches by both ways. `connection` is in autocommit mode."""
+    """Stores the same batches with the statement and with COPY. `connection` is in autocommit mode."""
 
     def __init__(self, connection: Any, insert: Insert, *, clock_ns: Callable[[], int]) -> None:
         self._connection = connection
@@ -63,7 +63,7 @@ class CopyTrial:
         }
 
     def store(self, ids: Sequence[int]) -> tuple[float, float]:
-        """Store these orders with the statement, and their rows again with COPY. Return the seconds that each took."""
+        """Store these orders with the statement, and their rows again with COPY. Return both durations in seconds."""
         parameters = self._insert.for_orders(ids)
         inserting = partial(self._connection.execute, self._insert.sql, parameters, prepare=True)
         insert_s = self._transaction_s(inserting)

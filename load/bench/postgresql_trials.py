@@ -36,7 +36,7 @@ async def full_cycle(trial: Trial) -> list[Row]:
 
 
 async def two_servers(trial: Trial) -> list[Row]:
-    """Compare two servers on one database with one of them. They get the same requests from as many clients."""
+    """Compare two servers on one database with a single server. Both sides get the same requests."""
     name = f"durable POST /order, {CLIENTS} clients, until each order is Completed: two servers against one"
     row, ids = Row(name=name, at_least=1.3, aim=1.8), count(SECOND_FIRST_ID)
     for number in range(1, trial.runs + 1):

@@ -9,7 +9,7 @@ from tests.process import wait_until
 
 
 class Replication:
-    """A primary, and a standby without which the primary commits nothing. `url` names both servers."""
+    """A primary, which commits only while its standby is connected, and this standby. `url` names both."""
 
     def __init__(self, primary: PrivateServer, standby: PrivateServer) -> None:
         self.primary = primary
@@ -17,14 +17,14 @@ class Replication:
         self.url = f"{primary.url()},{standby.folder}"
 
     def promote(self) -> None:
-        """Makes the standby the primary. Returns when it accepts writes."""
+        """Makes the standby the primary. Returns when this server accepts writes."""
         with connect(self.standby.url()) as connection:
             assert execute(connection, "SELECT pg_promote()") == [(True,)]
 
 
 @contextmanager
 def replication() -> Iterator[Replication]:
-    """Starts both servers. The end of the block ends them."""
+    """Starts both servers. The end of `with` stops them."""
     with PrivateServer() as primary, PrivateServer(standby_of=primary.folder) as standby:
         with connect(primary.url()) as connection:
             execute(connection, "ALTER SYSTEM SET synchronous_standby_names = '*'")

@@ -39,7 +39,7 @@ class PrivateServer:
     """A server that the test can stop, kill and start. The end of `with` stops the server and deletes its folder.
 
     `on_small_disk` puts the tables (`data`) or the write-ahead log (`wal`) on a small disk. Only root can mount it, so
-    the test of another user is skipped. If `standby_of` is the folder of a running server, this one is its standby.
+    the test of another user is skipped. If `standby_of` is the folder of a running server, this server is its standby.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The primary of PostgreSQL is lost, and its synchronous standby becomes the primary, while two servers accept orders.
 
-Nothing that was acknowledged is missing, and no server needs a restart.
+No acknowledged order is missing, and no server needs a restart.
 """
 
 from collections.abc import Iterator

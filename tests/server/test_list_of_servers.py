@@ -1,4 +1,4 @@
-"""What several servers on one database know of each other: the list on the dashboard, and the divided rate limits."""
+"""Tests several servers on one database: the list of servers on the dashboard, and the divided rate limits."""
 
 import re
 import signal

@@ -1,7 +1,7 @@
 """Servers that are killed, frozen or cut off from PostgreSQL, while others use the database.
 
-The orders of such a server are taken over within its lease, and its late results count for nothing. An outage of
-PostgreSQL makes no server lose its orders.
+The orders of such a server are taken over when its lease has expired, and its late results are ignored. After an outage
+of PostgreSQL, each server still has its orders.
 """
 
 import signal
@@ -29,7 +29,7 @@ LONGER_THAN_A_LEASE_S = LEASE_S + 2
 
 
 class Busy:
-    """A server whose function waits at a gate, and that has one order."""
+    """A server that is processing one order. Its function waits at a gate."""
 
     def __init__(self, module: UserModule, server: ServerProcess, order_id: int) -> None:
         self.module = module
@@ -40,7 +40,7 @@ class Busy:
 
 @contextmanager
 def busy_servers(folder: Path, url: str, *order_ids: int) -> Iterator[list[Busy]]:
-    """A server for each id, on the database with this URL. Each is processing the order with its id."""
+    """A server for each id, on the database with this URL. Each server is processing the order with this id."""
     with ExitStack() as stack:
         servers = []
         for order_id in order_ids:
@@ -59,7 +59,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def start(url: str) -> Iterator[StartServer]:
-    """Starts a server on the database of the test, which completes every order at once."""
+    """Starts a server that completes every order at once, on the database of the test."""
     with servers_on(url) as start:
         yield start
 
@@ -94,7 +94,7 @@ def claims_of(connection: psycopg.Connection[Any]) -> list[int]:
 
 
 def check(connection: psycopg.Connection[Any], servers: Sequence[ServerProcess], completed: int) -> None:
-    """So many orders are Completed, there are no others, and tables, totals and logs are right."""
+    """The database has `completed` orders, which are all Completed, and tables, totals and logs are right."""
     check_tables(connection)
     totals = recount(connection)
     assert (totals.completed, totals.orders) == (completed, completed)
@@ -130,14 +130,14 @@ def test_a_server_that_was_frozen_for_longer_than_its_lease_comes_back(
 def test_a_server_that_was_frozen_in_a_transaction_delays_no_takeover(
     url: str, start: StartServer, connection: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    """Its transaction locks its row in `nodes`, so no other server could take its orders over."""
+    """The transaction of a server locks the server's row in `nodes`, and so prevents a takeover of its orders."""
     with busy_servers(tmp_path, url, 1) as [frozen]:
         other = start()
         answers: list[Answer] = []
         posting = threading.Thread(target=lambda: answers.append(frozen.server.post(order(2))))
         with frozen_in_an_insert(url, connection, frozen.server, posting):
             assert ended(other, 1)["attempts"] == 2
-            # Nothing holds a lock of the orders either.
+            # No lock of the orders remains either.
             assert other.post(order(2)).status == 202
         posting.join()
         # Order 2 is a replay.
@@ -219,7 +219,7 @@ def test_servers_that_are_all_frozen_for_longer_than_a_lease_keep_their_orders(
 
 
 def wait_for_a_lease(server: ServerProcess) -> None:
-    """After that, a server that could reach the database can take others over."""
+    """After this wait, a server that could always reach the database can take over the orders of others."""
     server.assert_alive_for(LONGER_THAN_A_LEASE_S)
 
 

@@ -104,7 +104,7 @@ def test_orders_are_refused_in_time_while_postgresql_is_frozen(postgresql: Priva
         assert clients.enough.wait(DEADLINE_S)
         postgresql.pause()
         assert refused_post(client, 2) < LONGEST_S
-        # Calls soon after a failure share its deadline.
+        # Requests soon after a failure share the deadline of the failed request.
         assert refused_post(client, 3) <= WRITES_FAIL_AFTER_S
         assert server.get("/readyz").status == 503
         assert server.get("/livez").status == 200

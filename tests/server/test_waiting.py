@@ -13,7 +13,7 @@ from tests.user_module import UserModule
 
 WAITERS = 100
 SOON_S = 20.0
-"""Well below 30 s, the longest time for which the requests wait. A busy machine needs less."""
+"""Well below 30 s, the longest time for which the requests wait, and enough for a busy machine."""
 
 
 @pytest.mark.slow

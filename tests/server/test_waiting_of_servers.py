@@ -16,7 +16,7 @@ from tests.user_module import UserModule
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 SOON_S = 20.0
-"""Well below 30 s, the longest time for which the requests wait. A busy machine needs less, and a lease has 5 s."""
+"""Well below 30 s, the longest time for which the requests wait, and enough for a lease of 5 s on a busy machine."""
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class SyncedCursor(psycopg.Cursor[Any]):
     """A cursor that ends a part of a pipeline with a Sync message when a result is needed, not with a Flush message.
 
     After a Sync, the transaction is idle for PostgreSQL, which ends it after `idle_in_transaction_session_timeout`.
-    After a Flush, PostgreSQL would wait for the next statement for ever, if this process is frozen.
+    After a Flush, PostgreSQL would wait for the next statement for ever if this process is frozen.
     https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
     """
 

@@ -15,12 +15,12 @@ from models.postgresql.statements import JOINED, STATUS
 IS_READ = "SELECT EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
 """Whether a transaction must record its changes. The second statement of each transaction, after it has locked `nodes`.
 
-So a reader that has started the feed finds each transaction that does not see this among the holders of that lock. It
+So after a reader has started the feed, each running transaction that does not see this holds the lock of `nodes`. It
 must be a statement of its own, because a statement sees the tables as they were when it began, before it had its locks.
 """
 
-# The last statement before COMMIT. So a transaction that waits for another one because both change an order gets its
-# id after it, few ids are missing because of transactions that fail, and the table is only locked for a moment.
+# The last statement before COMMIT. If two transactions change the same order, one waits for the other, so their ids are
+# in the right order. Few ids are missing because of transactions that fail, and the table is only locked for a moment.
 ADD = "INSERT INTO feed (count, changes) VALUES (%(count)s, %(changes)s)"
 
 CHANGES_OF = f"""

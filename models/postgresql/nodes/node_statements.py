@@ -24,7 +24,7 @@ RENEW_LATER = "SET LOCAL synchronous_commit = off"
 
 _EXPIRED = """beat < clock_timestamp() - make_interval(secs => %(lease_s)s) AND node <> %(node)s"""
 
-# A server that has given up its lease is not in the list. Its own totals tell how many orders a server processes.
+# A server that has given up its lease is not in the list. `processing` comes from the server's row in `totals`.
 OTHERS = f"""
 SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FROM nodes WHERE {_EXPIRED}),
     (SELECT resumes FROM meta), (

@@ -38,7 +38,7 @@ class ServerList:
         self._servers: Sequence[Server] = ()
         self._read_s = monotonic()
         self.living = 1
-        """How many servers have a lease that has not expired, at least this one."""
+        """How many servers have a lease that has not expired. At least 1, for this server."""
 
     def read(self) -> Others:
         """Reads the list. This server must have a number. Raises a StorageError."""
@@ -51,6 +51,6 @@ class ServerList:
         return Others(*others)
 
     def current(self) -> list[Server]:
-        """The servers, with the present ages of their leases. A lease that was renewed since `read` is younger."""
+        """The servers, with the current ages of their leases. A lease that was renewed since `read` is younger."""
         passed_s = self._monotonic() - self._read_s
         return [replace(server, lease_age_s=server.lease_age_s + passed_s) for server in self._servers]

@@ -247,8 +247,8 @@ async def test_servers_on_one_database_divide_the_limits(start_api: StartApi) ->
     assert answers[2].headers["Retry-After"] == "30"
     answers = [await api.get("/order/1", bearer(UNKNOWN)) for _ in range(3)]
     assert [answer.status for answer in answers] == [401, 401, 429]
-    # When the other server has ended, this one allows all requests. What a key has used remains used: the other server
-    # has probably allowed as many.
+    # When the other server has ended, this one has the whole limit. The requests that this server has allowed count
+    # twice, because the other server has probably allowed as many.
     Servers.living_servers = 1
     assert (await api.get("/order/1", bearer(TOKENS["read"]))).status == 429
     answers = [await api.get("/order/1", bearer(TOKENS["write"])) for _ in range(5)]

@@ -172,7 +172,7 @@ async def test_a_client_that_disconnects_while_it_waits_is_forgotten_at_once(
         each.cancel()
     await asyncio.wait(opening)
     await until(lambda: not api.order_events.wants_changes)
-    # Their places are free.
+    # The readers that disconnected no longer count towards the limit.
     again = [await api.waiting_stream() for _ in range(3)]
     api.read(begins_after=10)
     for each in again:

@@ -192,7 +192,7 @@ def test_a_batch_that_is_repeated_in_parts_is_in_the_feed_once(
 def test_an_order_that_is_put_back_and_claimed_again_in_one_transaction_is_in_the_feed_once(
     clock: Clock, reading: tuple[Server, Server]
 ) -> None:
-    """The result of the commit that claimed the order was not known, so the next one puts the order back."""
+    """The result of the commit that claimed the order was not known, so the next transaction puts the order back."""
     first, second = reading
     transactions = Transactions(
         first.database,
@@ -346,7 +346,7 @@ def test_transactions_of_other_programs_delay_no_read(
 def test_a_transaction_that_begins_while_a_feed_begins_is_in_the_feed(
     engine: PostgresqlEngine, other: psycopg.Connection[Any], servers: tuple[Server, Server]
 ) -> None:
-    """The writer's first statement has begun before the feed, and the transaction gets its id after that."""
+    """The transaction's first statement begins before the feed begins. The transaction gets its id after that."""
     first, second = servers
     assert second.feed
 

@@ -1,4 +1,4 @@
-"""The list of servers, and how many of them share the limits."""
+"""Tests the list of servers, and how many of them share the limits."""
 
 import os
 import platform
@@ -71,7 +71,7 @@ def test_a_server_whose_lease_has_expired_is_not_alive_until_it_is_taken_over(
     assert second.living_servers == 1
     second.live(LEASE_S)
     assert [each.is_this for each in servers_of(second)] == [True]
-    # It comes back with a new number.
+    # The first server comes back with a new number.
     first.live(1)
     assert [each.is_this for each in servers_of(first)] == [False, True]
     assert first.living_servers == 2
