@@ -127,8 +127,8 @@ class FinishAndClaim(Write[ClaimedOrders], frozen=True, gc=False):
     `attempted[i]` is the order that `outcomes[i]` belongs to, with the values that it had when it was claimed.
 
     If the same transaction stores at most `new_limit` new orders, and no other order is ready, claims these new orders
-    instead. None stands for `limit`. To claim new orders takes less time than to claim stored orders. A transaction
-    that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
+    instead. If `new_limit` is None, it is `limit`. To claim new orders takes less time than to claim stored orders. A
+    transaction that stores more than `limit` new orders can also claim up to `new_limit` stored orders.
 
     `completed` has runs whose attempts have all completed their orders. `outcomes` does not contain these attempts.
     """

@@ -56,7 +56,7 @@ def worst_bodies(ids: Iterator[int]) -> Iterator[WorstBody]:
 
 
 def _array(name: str, orders: bytes | list[bytes], status: int = 422) -> WorstBody:
-    """Return an array of these orders. A single order is repeated up to the limits for an array and for a body."""
+    """Return an array of these orders. If `orders` is a single order, it is repeated as often as the limits allow."""
     if isinstance(orders, bytes):
         orders = [orders] * min(ORDERS, (MAX_BODY_BYTES - 2) // (len(orders) + 1))
     return WorstBody(name, JSON, b"[%s]" % b",".join(orders), (status,))

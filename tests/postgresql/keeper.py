@@ -60,7 +60,7 @@ class Server(PostgresqlServer):
         super().stop(number)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to all processes of the server. First to the one that starts the others."""
+        """Send a signal to the main process of the server, and then to the processes that it has started."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(number)

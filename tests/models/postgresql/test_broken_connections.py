@@ -1,4 +1,4 @@
-"""A connection breaks at any message of a batch: nothing is lost, nothing is done twice, and errors tell the truth."""
+"""A connection breaks at any message of a batch: nothing is lost, nothing is done twice, and errors are correct."""
 
 import itertools
 import time
