@@ -127,7 +127,7 @@ async def send_single_orders(target: Target, *, rate_limit: RateLimit, rng: Rand
             index = indexes[0]
             order_id = ledger.orders.order_id(index)
             reply = await client.send(target.address.post("/order", ledger.orders.body(index)))
-            # An attempt without a response can have stored the order. An attempt with another 503 has not.
+            # An attempt without a response can have stored the order. An attempt with another 503 has not stored it.
             problem = check_new(reply.answer, order_id, may_be_known=reply.unanswered > 0)
             target.findings.add_answer("a new order", problem, order_id)
             if reply.answer.status == ACCEPTED:

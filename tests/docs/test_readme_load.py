@@ -93,7 +93,7 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
     line = example("-m load.soak --minutes 60", LOAD)
     printed = run(line, replaced={"60": "0.05"}, more=("--rate", "50", "--folder", str(tmp_path)), statuses=(0, 1))
     assert "acknowledged orders: none lost, none different" in printed
-    # One stall of the disk changes the p99 of such a short run. Only that row is allowed to fail.
+    # One stall of the disk changes the p99 of such a short run. Only the row of the p99 is allowed to fail.
     failed = re.findall(r"^FAIL .*: (.*)$", printed, re.MULTILINE)
     assert failed in ([], ["p99 of POST /order from when due, in the last minute"]), printed
 
