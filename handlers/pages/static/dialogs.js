@@ -73,7 +73,7 @@ export class OrderDialog {
     this.#dialog.querySelector(".close").focus();
   }
 
-  /** Shows the new state of the order, if it is the one that is shown. */
+  /** Shows the new state of the order, if the dialog shows this order. */
   update(order) {
     if (this.id === order.order_id.rawJSON) this.#show(order);
   }

@@ -43,7 +43,7 @@ def database() -> Iterator[EmptiedDatabase]:
 
 @pytest.fixture
 def store(database: EmptiedDatabase, clock: Clock) -> ShorthandStore:
-    """A store that has processed many orders since then."""
+    """A store that has processed many orders since the snapshot was taken."""
     store = ShorthandStore(PostgresqlStore(database.store_connection, clock=clock, read_database_us=clock))
     store.recover()
     for number in range(ROUNDS):
