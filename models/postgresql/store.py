@@ -29,7 +29,7 @@ from models.postgresql.listing import list_orders
 from models.postgresql.nodes.lease import Lease
 from models.postgresql.nodes.node_statements import LEASE_S
 from models.postgresql.nodes.server_list import ServerList
-from models.postgresql.nodes.takeover import take_over
+from models.postgresql.nodes.takeover import end_frozen, take_over
 from models.postgresql.probe import probe_reads, probe_writes
 from models.postgresql.split_batch import SplitBatch
 from models.postgresql.transaction import Transaction, find_orders
@@ -227,9 +227,15 @@ class PostgresqlStore:
         if others.exist or self._tends % FORGET_FLOOR_AFTER == 0:
             # Other servers can have made orders ready.
             self._transactions.floor = 0
-        if others.have_expired and (count := self._take_over()):
-            _log.info("took over %d attempts of servers whose lease has expired", count)
+        if others.have_expired:
+            if count := self._take_over():
+                _log.info("took over %d attempts of servers whose lease has expired", count)
+            self._end_frozen()
         return others.exist
+
+    def _end_frozen(self) -> None:
+        with storage_errors():
+            end_frozen(self._database.psycopg_connection, node=self._lease.node, expiry_s=self._lease.expiry_s)
 
     def _write_in_parts(
         self, batch: Sequence[AnyWrite], max_pending: int | None, error: StorageError

@@ -19,11 +19,13 @@ OLDEST_VERSION = 15
 IDLE_IN_TRANSACTION_S = 3
 """PostgreSQL ends a transaction if no statement arrives for this number of seconds. The number must be smaller than
 `LEASE_S`, because other servers wait for the locks of the transaction."""
+APPLICATION = "orders"
+"""The name by which PostgreSQL knows the connections of servers."""
 LOCK_S = 2
 """How many seconds a statement waits for a lock. This must be shorter than the time in which PostgreSQL must answer."""
 
 _CONNECTION = {
-    "application_name": "orders",
+    "application_name": APPLICATION,
     "client_encoding": "utf8",
     "connect_timeout": "3",
     # A connection to a standby, or to a primary that has become a standby, is useless.

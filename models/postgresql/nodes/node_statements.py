@@ -3,6 +3,8 @@
 A server is a node here. Its number is never used again. Leases are compared by the database's clock alone.
 """
 
+from models.postgresql.connection.session import APPLICATION
+
 LEASE_S = 5.0
 """A server that has not renewed its lease for this number of seconds is dead. Other servers take its orders over."""
 
@@ -36,6 +38,14 @@ SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> %(node)s), EXISTS (SELECT 1 FRO
     WHERE isfinite(beat))"""
 
 LOCK_EXPIRED = f"SELECT node FROM nodes WHERE {_EXPIRED} ORDER BY node LIMIT 1 FOR UPDATE SKIP LOCKED"
+
+# Ends the transactions that lock the rows of servers whose leases have expired, if PostgreSQL waits for their next
+# statement. `xmax` is the id of the transaction that locks the row.
+END_FROZEN = f"""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = '{APPLICATION}' AND wait_event = 'ClientRead'
+    AND xact_start < clock_timestamp() - make_interval(secs => %(lease_s)s)
+    AND backend_xid IN (SELECT xmax FROM nodes WHERE {_EXPIRED})"""
 
 LOCK_OWN = "SELECT node FROM nodes WHERE node = %(node)s FOR UPDATE SKIP LOCKED"
 

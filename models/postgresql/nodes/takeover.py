@@ -4,7 +4,10 @@ Runs on the thread that opened the transaction.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
+
+import psycopg
 
 from models.order import Attempt
 from models.postgresql.attempts import finish
@@ -49,6 +52,17 @@ def take_over(
         transaction.execute(node_statements.FOLD_TOTALS, node=transaction.node, dead=dead)
         transaction.execute(node_statements.FORGET, dead=dead)
     return TakenOver(dead, len(attempts), is_whole)
+
+
+def end_frozen(connection: Connection, *, node: int, expiry_s: float | None) -> None:
+    """Ends transactions of servers that were frozen or cut off while they sent a batch, so that they lock their rows.
+
+    PostgreSQL ends such a transaction itself only after the server has sent a whole part of a batch. Does nothing if
+    `expiry_s` is None. `node` is the number of this server.
+    """
+    if expiry_s is not None:
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute(node_statements.END_FROZEN, {"node": node, "lease_s": expiry_s})
 
 
 def leave(connection: Connection, node: int) -> None:

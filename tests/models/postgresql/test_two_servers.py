@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+import psycopg
 import pytest
 
 from models.errors import BacklogFullError
@@ -11,6 +13,8 @@ from models.writes import Cancel, Insertion, NewOrder, Outcome, SetPaused
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed
 from tests.models.samples import SECOND_US, Clock, new_order
+from tests.postgresql.databases import connect, execute
+from tests.process import wait_until
 
 pytestmark = pytest.mark.postgresql
 
@@ -172,6 +176,46 @@ def test_the_orders_of_a_server_that_died_are_taken_over(
     second.claim(1 if status is Status.PENDING else 0)
     assert [each.order_id for each in first.claim()] == [2]
     check(engine, first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_server", [True, False])
+def test_a_server_that_was_frozen_while_it_sent_a_batch_is_taken_over(
+    engine: PostgresqlEngine, servers: tuple[Server, Server], is_server: bool
+) -> None:
+    """Its transaction locks its row. PostgreSQL does not end the transaction, because it is in a pipeline."""
+    first, second = servers
+    first.insert(new_order(1))
+    first.claim()
+    second.live(LEASE_S)
+    engine.expire_leases()
+
+    def is_taken_over() -> bool:
+        second.live(1)
+        return second.find_one(1).status is Status.PENDING
+
+    name = "orders" if is_server else "psql"
+    with connect(f"{engine.url}&application_name={name}") as frozen, connect(engine.url) as other:
+        lock_row_in_pipeline(frozen)
+        age = "SELECT clock_timestamp() - xact_start > make_interval(secs => %s) FROM pg_stat_activity WHERE pid = %s"
+        wait_until(lambda: execute(other, age, LEASE_S, frozen.info.backend_pid) == [(True,)])
+        if is_server:
+            wait_until(is_taken_over)
+        else:
+            assert not any(is_taken_over() for _ in range(3))
+        frozen.close()
+    wait_until(is_taken_over)
+    check(engine, second)
+
+
+def lock_row_in_pipeline(connection: psycopg.Connection[Any]) -> None:
+    """Locks the row of the first server, as a server does at the beginning of a batch, and sends nothing more."""
+    connection.execute("SET idle_in_transaction_session_timeout = '1s'")
+    connection.pgconn.enter_pipeline_mode()
+    for statement in (b"BEGIN", b"UPDATE nodes SET beat = beat WHERE node = (SELECT min(node) FROM nodes)"):
+        connection.pgconn.send_query_params(statement, None)
+    connection.pgconn.send_flush_request()
+    connection.pgconn.flush()
 
 
 def test_a_server_takes_over_only_after_it_has_lived_for_a_whole_lease(
