@@ -95,3 +95,26 @@ def test_readers_of_events_learn_that_events_are_missing_after_a_failover(
         for reader in (staying, moving):
             assert {each.json["order_id"] for each in reader.until_ended(1)} == {2}
         assert staying.messages == moving.messages
+
+
+def test_orders_are_refused_while_the_standby_is_down(
+    postgresql: Replication, servers: tuple[ServerProcess, ServerProcess]
+) -> None:
+    """A 202 would promise that the order survives the loss of the primary."""
+    first, second = servers
+    assert first.post(order(1)).status == 202
+    postgresql.standby.stop()
+    answer = second.post(order(2))
+    assert (answer.status, answer.headers["Retry-After"] is None) == (503, False)
+    postgresql.standby.start()
+    for server in servers:
+        wait_until(partial(is_ready, server))
+    assert first.post(order(2)).status == 202
+    postgresql.primary.kill_all()
+    postgresql.promote()
+    for server in servers:
+        wait_until(partial(is_ready, server))
+        for order_id in (1, 2):
+            found = server.get(f"/order/{order_id}?wait=30").body
+            assert (found["status"], found["attempts"]) == ("Completed", 1)
+        assert "Traceback" not in server.log
