@@ -1,11 +1,11 @@
 """The test files that take longest. They start first, so that all pytest processes have work until the end."""
 
 LONGEST_FILES = (
-    *("load/chaos/test_chaos.py", "models/postgresql/test_broken_connections.py", "server/test_dashboard.py"),
+    *("docs/test_readme_load.py", "models/postgresql/test_broken_connections.py", "server/test_dashboard.py"),
     *("server/test_webhook.py", "server/test_openapi.py", "server/test_postgresql_outages.py"),
     *("models/moving/test_interrupted_move.py", "server/test_abuse.py", "load/soak/test_soak.py"),
     *("server/test_bulk.py", "load/bench/test_command.py", "load/bench/test_size_trials.py"),
-    *("docs/test_readme_load.py", "server/test_power_loss.py", "load/chaos/test_second_server.py"),
+    *("load/chaos/test_chaos.py", "server/test_power_loss.py", "load/chaos/test_second_server.py"),
     *("docs/test_readme_typed_in_order.py", "server/test_move.py", "docs/test_readme_proxies.py"),
     *("server/test_start.py", "server/test_function.py", "models/postgresql/test_plans.py", "server/test_storage.py"),
     *("server/test_stop.py", "load/test_end_to_end.py", "load/bench/test_stall_trial.py"),

@@ -10,7 +10,9 @@ from types import MappingProxyType
 
 import pytest
 
+from load.chaos.faults import POSTGRESQL
 from load.settings import parse_settings
+from tests.load.chaos.whole_run import check_report
 from tests.postgresql.databases import temporary_database
 from tests.postgresql.programs import installed_programs
 from tests.postgresql.server import need_postgresql
@@ -108,11 +110,14 @@ def test_the_benchmark_on_postgresql_shown_runs_for_a_shorter_time(tmp_path: Pat
 
 
 @pytest.mark.postgresql
-def test_the_chaos_on_postgresql_shown_injects_a_fault(open_folder: Path) -> None:
+def test_the_chaos_on_postgresql_shown_injects_each_kind_of_fault(open_folder: Path, tmp_path: Path) -> None:
     need_postgresql()
-    flags = (str(installed_programs()), "--faults", "1", "--orders", "50", "--folder", str(open_folder))
+    report, faults = tmp_path / "report.json", str(len(POSTGRESQL.kinds))
+    flags = (str(installed_programs()), "--faults", faults, "--folder", str(open_folder), "--json", str(report))
     printed = run(example("-m load.chaos --postgresql", LOAD), more=flags)
-    assert printed.endswith("Nothing was lost, and nothing was wrong.\n")
+    assert "Nothing was lost, and nothing was wrong.\n" in printed
+    check_report(report, printed)
+    assert [*open_folder.iterdir()] == []
 
 
 def test_the_load_generator_accepts_the_flags_shown() -> None:
