@@ -17,12 +17,7 @@ import shutil
 from collections.abc import Sequence
 
 from load.chaos.balancer import PROGRAM
-from load.chaos.faults import (
-    NODES,
-    POSTGRESQL,
-    SQLITE,
-    plan_faults,
-)
+from load.chaos.faults import NODES, POSTGRESQL, SQLITE, plan_faults
 from load.chaos.node import RunFailed
 from load.chaos.report import Outcome, format_outcome
 from load.chaos.run import ChaosRun

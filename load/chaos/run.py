@@ -13,15 +13,7 @@ from random import Random
 from load.chaos.clients import client_sessions, plan_rates
 from load.chaos.controlled import Controls
 from load.chaos.database import Database
-from load.chaos.faults import (
-    OF_ONE_SERVER,
-    RECORD,
-    TARGETS,
-    WEBHOOK,
-    Fault,
-    FaultKind,
-    FaultMix,
-)
+from load.chaos.faults import OF_ONE_SERVER, RECORD, TARGETS, WEBHOOK, Fault, FaultKind, FaultMix
 from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
 from load.chaos.inspection import inspect, wait_until_processed
 from load.chaos.node import START_LIMIT_S, Node

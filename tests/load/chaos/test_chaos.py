@@ -76,8 +76,7 @@ def test_several_servers_on_one_database_lose_nothing(open_folder: Path, tmp_pat
     assert found["passed"], out
     for shop in found["shops"]:
         assert shop["acknowledged"] > 100, out
-        # Orders of a killed server wait for its lease to expire.
-        assert shop["longest_wait_seconds"] >= 0, out
+        assert "longest_wait_seconds" in shop, out
     assert processes_with(str(open_folder)) == []
     assert [*open_folder.iterdir()] == [], out
 
