@@ -1,8 +1,9 @@
-"""The layers of the code: which folder imports which, read from the source."""
+"""The layers of the code and its packages: which folder imports which, read from the source."""
 
 import ast
 import functools
 import gc
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.cases import cases
+from tests.process import ROOT
+from tests.test_requirements import pinned
 
-ROOT = Path(__file__).resolve().parent.parent
 ROOMS: Mapping[str, frozenset[str]] = {
     "server": frozenset({"handlers", "workers", "models"}),
     "handlers": frozenset({"models"}),
@@ -43,6 +45,24 @@ HANDLERS: Mapping[str, frozenset[str]] = {
     "problems": frozenset(),
 }
 """Which other folders and modules of handlers/ a folder or module of handlers/ may import."""
+LAYERS_OF_LOAD: Mapping[str, frozenset[str]] = {
+    "cli": frozenset(),
+    "http": frozenset({"cli"}),
+    "settings": frozenset({"cli", "http"}),
+    "orders": frozenset({"cli", "http"}),
+    "system": frozenset({"cli", "http"}),
+    "results": frozenset({"cli", "http", "orders", "settings", "system"}),
+    "report": frozenset({"cli"}),
+    "readback": frozenset({"cli", "http", "orders", "results"}),
+}
+LOAD: Mapping[str, frozenset[str]] = {
+    **LAYERS_OF_LOAD,
+    # The commands. Only `bench` may import another one.
+    **dict.fromkeys(("command", "fill", "chaos", "soak", "__main__"), frozenset(LAYERS_OF_LOAD)),
+    "bench": frozenset(LAYERS_OF_LOAD) | {"fill"},
+}
+"""Which other folders and modules of load/ a folder or module of load/ may import."""
+INSIDE = {"handlers": HANDLERS, "load": LOAD}
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -54,6 +74,13 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
 """Packages that only some folders may import."""
 # `load` is a separate program: it can have threads and processes, and it locks and damages databases on purpose.
 EXCEPTIONS = {("load", "concurrent.futures"), ("load", "multiprocessing"), ("load", "sqlite3")}
+MODULES = {"prometheus-client": "prometheus_client", "python-mimeparse": "mimeparse"}
+"""The modules whose names differ from the names of their packages."""
+WITH_PEEWEE = {"playhouse"}
+OPTIONAL = {"psycopg"}
+"""Packages that only a server on PostgreSQL needs. `models/store.py` names the version."""
+ASSETS_ONLY = {"flask-swagger-ui"}
+"""Packages that are not imported: `handlers/pages/docs.py` serves their files."""
 
 
 def modules_of(root: Path) -> Iterator[tuple[str, Path]]:
@@ -101,10 +128,10 @@ def fault_of(room: str, path: Path, name: str) -> str | None:
         return f"is not for {room}"
     if room == "server" and top == "server":
         return "is not for server"
-    if room == top == "handlers" and path.name != "__init__.py":
+    if room == top and room in INSIDE and path.name != "__init__.py":
         importer, imported = path.with_suffix("").parts[1], name.split(".")[1]
-        if importer != imported and imported not in HANDLERS.get(importer, frozenset()):
-            return f"is not for handlers/{importer}"
+        if importer != imported and imported not in INSIDE[room].get(importer, frozenset()):
+            return f"is not for {room}/{importer}"
     if path.parts[:2] == ("workers", "processors") and is_below(name, "workers.dispatch"):
         return "is not for workers/processors"
     for package, rooms in ONLY_IN.items():
@@ -122,21 +149,16 @@ def faults_in(root: Path) -> list[str]:
     ]
 
 
-@cases(
-    "room",
-    list(ROOMS),
-)
-def test_a_folder_imports_only_from_the_layers_below(room: str) -> None:
-    assert [fault for fault in faults_in(ROOT) if Path(fault).parts[0].startswith(room)] == []
+def test_each_folder_imports_only_from_the_layers_below() -> None:
+    assert faults_in(ROOT) == []
 
 
 def test_every_module_of_the_product_is_read() -> None:
     read = {path for _, path in modules_of(ROOT)}
     assert {path for room in ROOMS for path in (ROOT / room).rglob("*.py")} <= read
-    inside = {
-        path.relative_to(ROOT / "handlers").parts[0].removesuffix(".py") for path in (ROOT / "handlers").rglob("*.py")
-    }
-    assert inside - {"__init__"} == set(HANDLERS)
+    for room, layers in INSIDE.items():
+        inside = {path.relative_to(ROOT / room).parts[0].removesuffix(".py") for path in (ROOT / room).rglob("*.py")}
+        assert inside - {"__init__"} == set(layers)
     assert {"server.py", "store.py", "batcher.py", "routes.py", "readback.py"} <= {path.name for path in read}
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
 
@@ -152,6 +174,25 @@ def test_the_expected_imports_are_found() -> None:
     assert "peewee" in used["models"]
     assert used["models"] & OURS == {"models"}
     assert used["load"] & OURS <= {"load"}
+
+
+@cases("layers", INSIDE.values())
+def test_no_layers_import_each_other(layers: Mapping[str, frozenset[str]]) -> None:
+    below: set[str] = set()
+    left = dict(layers)
+    while left:
+        free = {name for name, imports in left.items() if imports <= below}
+        assert free, f"a cycle in {sorted(left)}"
+        below |= free
+        left = {name: imports for name, imports in left.items() if name not in free}
+
+
+def test_the_programs_import_every_package_of_requirements_and_no_other() -> None:
+    imported = {
+        name.partition(".")[0] for _, path in modules_of(ROOT) for _, name in imports_of(path) if name[0] != "."
+    }
+    modules = {MODULES.get(package, package) for package in pinned(ROOT / "requirements.txt") - ASSETS_ONLY}
+    assert imported - set(ROOMS) - WITH_PEEWEE - OPTIONAL - sys.stdlib_module_names == modules
 
 
 def tree(folder: Path, files: Mapping[str, str]) -> Path:
@@ -202,6 +243,10 @@ def tree(folder: Path, files: Mapping[str, str]) -> Path:
         ("load/a.py", "import peewee", "load/a.py:1: peewee is not for load"),
         ("load/a.py", "from models.errors import X", "load/a.py:1: models.errors.X is not for load"),
         ("load/a.py", "import tests.models", "load/a.py:1: tests.models is not for load"),
+        ("load/http/a.py", "import load.orders.x", "load/http/a.py:1: load.orders.x is not for load/http"),
+        ("load/http/a.py", "import load.chaos.x", "load/http/a.py:1: load.chaos.x is not for load/http"),
+        ("load/command.py", "import load.fill.x", "load/command.py:1: load.fill.x is not for load/command"),
+        ("load/new/a.py", "import load.cli.x", "load/new/a.py:1: load.cli.x is not for load/new"),
         ("models/a.py", "import concurrent.futures", "models/a.py:1: concurrent.futures is not for models"),
         ("models/a.py", "from . import errors", "models/a.py:1: ..errors is relative"),
         ("models/a.py", "from .errors import X", "models/a.py:1: .errors.X is relative"),
@@ -221,7 +266,8 @@ def test_an_import_in_the_right_direction_is_not_a_fault(tmp_path: Path) -> None
         "handlers/orders/a.py": "from handlers.transport.b import x\nimport asyncio, modelspec, serverless",
         "workers/a.py": "from concurrent.futures import Executor\nfrom models.errors import X\nimport workers.b",
         "models/a.py": "import sqlite3, peewee\nfrom models.errors import X",
-        "load/a.py": "from load.command import x\nimport concurrent.futures\nimport tornado",
+        "load/bench/a.py": "from load.fill.b import x\nimport load.cli.c, load.bench.d",
+        "load/results/a.py": "import load.settings, concurrent.futures\nimport tornado",
     }
     assert faults_in(tree(tmp_path, right)) == []
 
