@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, Page, ViewportSize
-
-from tests.browser import chromium
 from tests.process import ROOT, ServerProcess
 from tests.user_module import UserModule
+
+if TYPE_CHECKING:  # Playwright takes some time to import, and every pytest process imports this module for the sizes.
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 FOLDER = ROOT / "tests" / "pictures"
 SHOP = """
@@ -29,9 +30,9 @@ SHOP = """
 COURSE = ((40, 0.2), (120, 0.15), (300, 0.15), (1_500, 0.1), (700, 0.15), (250, 0.25))
 """The phases of the load. Each has a number of orders per second, and a share of the duration of the load."""
 REPORT_SECONDS = 30
-WIDE = ViewportSize(width=1_400, height=1_180)
-NARROW = ViewportSize(width=390, height=844)
-LONG = ViewportSize(width=1_400, height=1_600)
+WIDE: "ViewportSize" = {"width": 1_400, "height": 1_180}
+NARROW: "ViewportSize" = {"width": 390, "height": 844}
+LONG: "ViewportSize" = {"width": 1_400, "height": 1_600}
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def loading(server: ServerProcess, *flags: str) -> Iterator["subprocess.Popen[by
 
 
 @contextmanager
-def page_of(browser: Browser, url: str, *, scheme: str, viewport: ViewportSize) -> Iterator[Page]:
+def page_of(browser: "Browser", url: str, *, scheme: str, viewport: "ViewportSize") -> Iterator["Page"]:
     """Opens the page in a new browser context, waits until its charts are drawn, and yields it."""
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", viewport=viewport)
     try:
@@ -71,6 +72,8 @@ def picture_dashboard(folder: Path, seconds: float) -> None:
 
 
 def take_dashboard(folder: Path, url: str) -> None:
+    from tests.browser import chromium
+
     with chromium() as browser:
         for name, scheme, viewport in (
             ("dashboard-light", "light", WIDE),
@@ -84,6 +87,8 @@ def take_dashboard(folder: Path, url: str) -> None:
 
 def picture_report(folder: Path, seconds: float) -> None:
     """Runs the load generator for `seconds`, and takes pictures of its report, light and dark."""
+    from tests.browser import chromium
+
     with tempfile.TemporaryDirectory() as place, ServerProcess(Path(place) / "orders.db") as server:
         report = Path(place) / "report.html"
         with loading(server, "--rate", "2000", "--duration", str(seconds), "--report", str(report)) as process:
