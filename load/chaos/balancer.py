@@ -14,8 +14,8 @@ from load.http.connection import NoResponse, Response, send_once
 PROGRAM = "caddy"
 START_LIMIT_S, POLL_EVERY_S = 30.0, 0.05
 SENT_BY = re.compile(rb"\r\nx-node: 127\.0\.0\.1:(\d+)")
-# Caddy sends a request to another server only if it could not connect to the first one, or if it is a GET. But Caddy 2.6
-# can't send a body again, and responds with a 502: "invalid Read on closed Body".
+# Caddy sends a request to another server only if it could not connect to the first one, or if it is a GET. But Caddy
+# 2.6 can't send a body again, and responds with a 502: "invalid Read on closed Body".
 CONFIGURATION = """{
     admin off
     auto_https off
