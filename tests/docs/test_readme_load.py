@@ -102,11 +102,11 @@ def test_the_soak_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
 
 @pytest.mark.postgresql
 def test_the_benchmark_on_postgresql_shown_runs_for_a_shorter_time(tmp_path: Path) -> None:
-    flags = ("--runs", "1", "--seconds", "0.1", "--only", "postgresql", "--folder", str(tmp_path))
+    flags = ("--runs", "1", "--seconds", "0.1", "--only", "postgresql-copy", "--folder", str(tmp_path))
     with temporary_database() as url:
         replaced = {"postgresql://shop@db.example/orders": url}
         printed = run(example("-m load.bench --database", LOAD), replaced=replaced, more=flags, statuses=(0, 1))
-    assert "PostgreSQL against SQLite" in printed
+    assert "INSERT of orders against COPY" in printed
 
 
 @pytest.mark.postgresql
