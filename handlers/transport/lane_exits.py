@@ -15,8 +15,9 @@ HAND_OVER_INTERVAL_S = 0.001
 """The time between two hand-overs, if few connections wait for a hand-over."""
 MAX_HAND_OVER_WAIT_S = 1.0
 """How long a connection waits for its hand-over. If many connections wait, the interval is shorter."""
-HAND_OVER_ATTEMPTS = 5
-"""How often a hand-over tries to get a file descriptor."""
+HAND_OVER_ATTEMPTS = 100
+"""How often a hand-over tries to get a file descriptor: for a second. On a busy machine, another thread can need the
+last one for more than 50 ms, because this thread has to wait for a CPU."""
 HAND_OVER_DELAY_S = 0.01
 """The time between two attempts to get a file descriptor."""
 _MAX_UNREAD_BYTES = 64 * 1024

@@ -14,6 +14,7 @@ import uvloop
 from tornado.testing import bind_unused_port
 
 from handlers.problems.problem import OVERLOADED, Problem
+from handlers.transport import lane_exits
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.lane import MAX_BODY_BYTES, MAX_ITERATION_S, IterationBudget, Lane
@@ -263,7 +264,10 @@ async def _most_refusals_between_callbacks(request: bytes, *, pipelined: int) ->
 
 
 @pytest.mark.gen_test
-async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(api: RunningApi) -> None:
+async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_exits, "HAND_OVER_DELAY_S", 0.0)  # makes the test fast
     async with api.connection() as connection:
         await turns_of_the_loop()
         with no_more_files():
@@ -277,6 +281,7 @@ async def test_a_hand_over_without_a_free_file_descriptor_is_a_503(api: RunningA
 async def test_a_hand_over_is_tried_again_if_no_file_descriptor_is_free(
     api: RunningApi, ways: WayLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lane_exits, "HAND_OVER_DELAY_S", 0.0)  # makes the test fast
     dup, copied = os.dup, []
 
     def fail_at_first(file: int) -> int:
@@ -285,7 +290,7 @@ async def test_a_hand_over_is_tried_again_if_no_file_descriptor_is_free(
             raise OSError(errno.EMFILE, "no file descriptor is free")
         return dup(file)
 
-    monkeypatch.setattr(os, "dup", fail_at_first)  # a real limit could not be lifted after exactly four attempts
+    monkeypatch.setattr(os, "dup", fail_at_first)  # a real limit can't be lifted in time
     async with api.connection() as connection:
         await connection.send(get_text("/metrics"))
         assert (await connection.answer()).status == 200
