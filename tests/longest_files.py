@@ -12,5 +12,7 @@ LONGEST_FILES = (
     *("load/report/test_page_in_chromium.py", "server/test_access.py", "models/moving/test_move.py"),
     *("server/test_log.py", "server/test_events_of_servers.py", "load/cli/test_program.py"),
     *("server/test_waiting_of_servers.py", "load/chaos/test_postgresql.py", "docs/test_readme_pictures.py"),
+    *("server/test_commands_of_servers.py", "server/test_events.py", "server/test_clock.py"),
+    *("server/test_list_of_servers.py", "server/test_failover.py", "server/test_function_processes.py"),
 )
 """Paths in the folder `tests`, longest first. Each file takes at least 30 s if four processes share two busy CPUs."""
