@@ -1,7 +1,7 @@
 """Requests that wait for an order learn that another server has ended it."""
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 import pytest
@@ -39,9 +39,21 @@ def ends() -> Ends:
     return Ends()
 
 
-@asynccontextmanager
-async def polling(ends: Ends, waiters: CompletionWaiters) -> AsyncIterator[None]:
+@pytest.fixture
+def thread() -> Iterator[CallThread]:
     thread = CallThread("reader")
+    yield thread
+    thread.close()
+
+
+async def pass_interval(loop_time: LoopTime, thread: CallThread) -> None:
+    """Returns when the lookup of this interval has ended on the thread. Otherwise, it could take many intervals."""
+    await loop_time.advance(INTERVAL_S)
+    await thread.run(lambda: None)
+
+
+@asynccontextmanager
+async def polling(ends: Ends, waiters: CompletionWaiters, thread: CallThread) -> AsyncIterator[None]:
     queue: Batcher[Sequence[int], Sequence[int]] = Batcher(thread, ends.find, max_waiting=10)
     polling = EndPolling(queue, waiters=waiters)
     polling.start()
@@ -51,29 +63,28 @@ async def polling(ends: Ends, waiters: CompletionWaiters) -> AsyncIterator[None]
         polling.stop()
         ends.gate.set()
         await queue.close()
-        thread.close()
 
 
 @pytest.mark.gen_test
-async def test_one_lookup_finds_all_orders_that_have_ended(loop_time: LoopTime, ends: Ends) -> None:
+async def test_one_lookup_finds_all_orders_that_have_ended(loop_time: LoopTime, thread: CallThread, ends: Ends) -> None:
     waiters = CompletionWaiters(max_waiting=10)
-    async with polling(ends, waiters):
+    async with polling(ends, waiters, thread):
         with ExitStack() as stack:
             one, two, three = (stack.enter_context(waiters.waiting_for(order_id)) for order_id in (1, 2, 3))
             while not ends.lookups:
-                await loop_time.advance(INTERVAL_S)
+                await pass_interval(loop_time, thread)
             assert ends.lookups[0] == [1, 2, 3]
             assert not one.is_set()
             ends.ended |= {1, 3, 4}
             while not (one.is_set() and three.is_set()):
-                await loop_time.advance(INTERVAL_S)
+                await pass_interval(loop_time, thread)
             assert not two.is_set()
 
 
 @pytest.mark.gen_test
-async def test_nothing_is_looked_up_while_nobody_waits(loop_time: LoopTime, ends: Ends) -> None:
+async def test_nothing_is_looked_up_while_nobody_waits(loop_time: LoopTime, thread: CallThread, ends: Ends) -> None:
     waiters = CompletionWaiters(max_waiting=10)
-    async with polling(ends, waiters):
+    async with polling(ends, waiters, thread):
         with waiters.waiting_for(1):
             pass
         for _ in range(20):
@@ -83,27 +94,27 @@ async def test_nothing_is_looked_up_while_nobody_waits(loop_time: LoopTime, ends
 
 @pytest.mark.gen_test
 async def test_a_lookup_that_fails_is_logged_once_and_repeated(
-    loop_time: LoopTime, ends: Ends, caplog: pytest.LogCaptureFixture
+    loop_time: LoopTime, thread: CallThread, ends: Ends, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiters = CompletionWaiters(max_waiting=10)
     ends.ended.add(1)
     ends.fails = True
-    async with polling(ends, waiters):
+    async with polling(ends, waiters, thread):
         with waiters.waiting_for(1) as one:
             while len(ends.lookups) < 2:
-                await loop_time.advance(INTERVAL_S)
+                await pass_interval(loop_time, thread)
             assert not one.is_set()
             ends.fails = False
             while not one.is_set():
-                await loop_time.advance(INTERVAL_S)
+                await pass_interval(loop_time, thread)
     assert caplog.messages == ["the orders for which requests wait can't be looked up: busy"]
 
 
 @pytest.mark.gen_test
-async def test_after_a_long_lookup_other_reads_have_time(loop_time: LoopTime, ends: Ends) -> None:
+async def test_after_a_long_lookup_other_reads_have_time(loop_time: LoopTime, thread: CallThread, ends: Ends) -> None:
     waiters = CompletionWaiters(max_waiting=10)
     long_s = 2.0
-    async with polling(ends, waiters):
+    async with polling(ends, waiters, thread):
         with waiters.waiting_for(1) as one:
             ends.gate.clear()
             await loop_time.advance(INTERVAL_S)
@@ -116,4 +127,4 @@ async def test_after_a_long_lookup_other_reads_have_time(loop_time: LoopTime, en
                 await loop_time.advance(INTERVAL_S)
             assert len(ends.lookups) == 1
             while len(ends.lookups) == 1:
-                await loop_time.advance(INTERVAL_S)
+                await pass_interval(loop_time, thread)

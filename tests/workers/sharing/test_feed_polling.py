@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -38,37 +38,46 @@ class ScriptedFeed:
         return [self.script.pop(0) if self.script else None]
 
 
-@asynccontextmanager
-async def polling(feed: ScriptedFeed, observer: RecordingObserver) -> AsyncIterator[FeedPolling]:
+@pytest.fixture
+def thread() -> Iterator[CallThread]:
     thread = CallThread("reader")
+    yield thread
+    thread.close()
+
+
+@asynccontextmanager
+async def polling(feed: ScriptedFeed, observer: RecordingObserver, thread: CallThread) -> AsyncIterator[FeedPolling]:
     polling = FeedPolling(Batcher(thread, feed.read, max_waiting=10), observer=observer)
     polling.start()
     try:
         yield polling
     finally:
         await polling.stop()
-        thread.close()
 
 
-async def until(condition: Callable[[], bool], loop_time: LoopTime) -> None:
+async def until(condition: Callable[[], bool], loop_time: LoopTime, thread: CallThread) -> None:
+    """Lets one interval after another pass. Without the wait for the thread, a slow read would take many intervals."""
     while not condition():
         await loop_time.advance(INTERVAL_S)
+        await thread.run(lambda: None)  # after the read, if one has begun
 
 
 @pytest.mark.gen_test
-async def test_each_part_goes_to_the_observer(loop_time: LoopTime) -> None:
+async def test_each_part_goes_to_the_observer(loop_time: LoopTime, thread: CallThread) -> None:
     feed, observer = ScriptedFeed(None, part(1), StorageBusyError("busy", code="57014"), part(2)), RecordingObserver()
-    async with polling(feed, observer):
-        await until(lambda: len(observer.parts) == 2, loop_time)
+    async with polling(feed, observer, thread):
+        await until(lambda: len(observer.parts) == 2, loop_time, thread)
     assert observer.parts == [part(1), part(2)]
 
 
 @pytest.mark.gen_test
-async def test_the_first_error_of_several_is_logged(loop_time: LoopTime, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_first_error_of_several_is_logged(
+    loop_time: LoopTime, thread: CallThread, caplog: pytest.LogCaptureFixture
+) -> None:
     error = RuntimeError("damaged")
     feed, observer = ScriptedFeed(error, error, part(1), StorageBusyError("busy", code="57014")), RecordingObserver()
-    async with polling(feed, observer):
-        await until(lambda: len(feed.script) == 0, loop_time)
+    async with polling(feed, observer, thread):
+        await until(lambda: len(feed.script) == 0, loop_time, thread)
     begin = "the changes for event streams can't be read: "
     assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [
         (f"{begin}damaged", True),
@@ -77,26 +86,26 @@ async def test_the_first_error_of_several_is_logged(loop_time: LoopTime, caplog:
 
 
 @pytest.mark.gen_test
-async def test_the_rest_of_a_long_feed_is_read_at_once(loop_time: LoopTime) -> None:
+async def test_the_rest_of_a_long_feed_is_read_at_once(loop_time: LoopTime, thread: CallThread) -> None:
     feed, observer = ScriptedFeed(*(part(number, has_more=number < 4) for number in range(1, 5))), RecordingObserver()
-    async with polling(feed, observer):
+    async with polling(feed, observer, thread):
         await loop_time.advance(INTERVAL_S)
         await observer.until(lambda: len(observer.parts) == 4)
 
 
 @pytest.mark.gen_test
-async def test_nothing_is_read_while_the_observer_wants_no_changes(loop_time: LoopTime) -> None:
+async def test_nothing_is_read_while_the_observer_wants_no_changes(loop_time: LoopTime, thread: CallThread) -> None:
     feed, observer = ScriptedFeed(part(1)), RecordingObserver(wants_changes=False)
-    async with polling(feed, observer):
+    async with polling(feed, observer, thread):
         for _ in range(20):
             await loop_time.advance(INTERVAL_S)
     assert feed.reads == 0
 
 
 @pytest.mark.gen_test
-async def test_one_read_at_a_time(loop_time: LoopTime) -> None:
+async def test_one_read_at_a_time(loop_time: LoopTime, thread: CallThread) -> None:
     feed, observer = ScriptedFeed(), RecordingObserver()
-    async with polling(feed, observer) as reads:
+    async with polling(feed, observer, thread) as reads:
         feed.gate.clear()
         for _ in range(20):
             await loop_time.advance(INTERVAL_S)
@@ -111,8 +120,8 @@ async def test_one_read_at_a_time(loop_time: LoopTime) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_last_changes_are_read_before_the_end() -> None:
+async def test_the_last_changes_are_read_before_the_end(thread: CallThread) -> None:
     feed, observer = ScriptedFeed(part(1, has_more=True), part(2)), RecordingObserver()
-    async with polling(feed, observer):
+    async with polling(feed, observer, thread):
         pass
     assert observer.parts == [part(1, has_more=True), part(2)]
