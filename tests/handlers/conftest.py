@@ -15,6 +15,8 @@ from tests.io_loops import current, new_io_loop
 from tests.models.samples import Clock
 from tests.process import DEADLINE_S
 
+LONG_LINGER_S = 100.0
+
 StartApi = Callable[..., Awaitable[RunningApi]]
 
 
@@ -43,6 +45,12 @@ def failing_storage(log: list[logging.LogRecord]) -> Iterator[None]:
     yield
     assert {record.name for record in log} == {"orders.storage"}
     log.clear()
+
+
+@pytest.fixture
+def long_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes lingering connections last `LONG_LINGER_S`, so that a slow machine does not use up that time by itself."""
+    monkeypatch.setattr("handlers.transport.lingering_close.LINGER_S", LONG_LINGER_S)
 
 
 @pytest.fixture(scope="module")

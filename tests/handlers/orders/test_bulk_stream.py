@@ -8,11 +8,10 @@ from tornado.testing import bind_unused_port
 
 from handlers.orders.bulk_stream import CHUNK_BYTES, STALL_TIMEOUT_S
 from handlers.transport.http_server import BoundedHTTPServer
-from handlers.transport.lingering_close import LINGER_S
 from handlers.transport.timeouts import Timeouts
 from models.parsing.bulk import PART_BYTES
 from models.parsing.order_body import MAX_ORDER_BYTES
-from tests.handlers.conftest import StartApi
+from tests.handlers.conftest import LONG_LINGER_S, StartApi
 from tests.handlers.orders.bulk_requests import (
     CHUNKED_HEAD,
     LAST_CHUNK,
@@ -270,19 +269,19 @@ async def send_forever(connection: Connection) -> None:
         await connection.send(chunk(lines_of(6)))
 
 
-@with_loop_time
+@pytest.mark.gen_test(timeout=5 * LONG_LINGER_S)
 async def test_a_client_that_keeps_sending_after_the_response_is_disconnected(
-    api: RunningApi, loop_time: LoopTime
+    api: RunningApi, loop_time: LoopTime, long_linger: None
 ) -> None:
     async with api.connection() as connection:
         await begin_stream(api, connection)
         api.in_flight.draining = True
         await connection.send(chunk(lines_of(4)))
         assert (await connection.answer()).status == 503
-        await loop_time.advance(0.9 * LINGER_S)
+        await loop_time.advance(0.9 * LONG_LINGER_S)
         for _ in range(10):
             await connection.send(chunk(lines_of(5)))
-        await loop_time.advance(0.2 * LINGER_S)
+        await loop_time.advance(0.2 * LONG_LINGER_S)
         with pytest.raises(ConnectionError):
             await send_forever(connection)
     assert api.in_flight.count == 0

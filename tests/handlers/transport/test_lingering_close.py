@@ -27,7 +27,8 @@ from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.request_head import RequestHead
 from handlers.transport.http_server import BoundedHTTPServer
 from handlers.transport.in_flight import InFlightRequests
-from handlers.transport.lingering_close import LINGER_S, MAX_LINGER_BYTES
+from handlers.transport.lingering_close import MAX_LINGER_BYTES
+from tests.handlers.conftest import LONG_LINGER_S
 from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.running_api import Connection, get_text, turn_of_the_loop, until
 from tests.loop_time import LoopTime
@@ -142,17 +143,17 @@ async def test_a_client_that_sends_its_whole_body_first_gets_the_response_over_t
     await server.close()
 
 
-@pytest.mark.gen_test(timeout=5 * LINGER_S)
+@pytest.mark.gen_test(timeout=5 * LONG_LINGER_S)
 async def test_a_client_that_does_not_close_is_disconnected_after_a_time(
-    server: RefusingServer, loop_time: LoopTime
+    server: RefusingServer, loop_time: LoopTime, long_linger: None
 ) -> None:
     async with server.connection() as connection:
         await connection.send(upload())
         assert (await connection.answer()).status == 401
         await connection.send(b"x")
-        await loop_time.advance(0.9 * LINGER_S)
+        await loop_time.advance(0.9 * LONG_LINGER_S)
         assert server.http_server.connections == 1
-        await loop_time.advance(0.2 * LINGER_S)
+        await loop_time.advance(0.2 * LONG_LINGER_S)
         assert server.http_server.connections == 0
 
 
