@@ -23,7 +23,7 @@ class FeedRead(NamedTuple):
     """A part of the feed. The parts of successive reads follow each other without a gap, except after a restart.
 
     `epoch` (hexadecimal digits) distinguishes the ids from the ids of an earlier feed: after a crash of the database,
-    the feed is empty, and its ids begin again. `is_restart` means that changes before this part are missing.
+    the feed is empty, and the same ids can come again. `is_restart` means that changes before this part are missing.
     `is_restart` is true for the first part. `after` is the id of the last row before this part, and `last` the id of
     the last row of this part. `has_more` means that the feed probably has further rows.
     """
