@@ -86,8 +86,9 @@ class FaultMix(NamedTuple):
     """The faults of one kind of target. A run is planned in groups, each with all faults of `kinds` in random order.
 
     `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes. A fault
-    begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again. `freeze_s` is
-    between which lengths a server is frozen. With `has_nodes`, several servers share a database.
+    begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again. `freeze_s`
+    has the shortest and the longest time for which a server is frozen. With `has_nodes`, several servers share a
+    database.
     """
 
     kinds: tuple[FaultKind, ...]

@@ -26,7 +26,8 @@ class Findings:
 
     target: str
     acknowledged: int = 0
-    longest_wait_s: float | None = None  # How long orders waited after their server had died; None for one server.
+    longest_wait_s: float | None = None
+    """How long orders waited after their server had died. None if there is only one server."""
     is_inspected: bool = False  # Whether orders were read back and the database was checked.
     problems: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: {row: [] for row in JSON_KEYS})
 

@@ -33,7 +33,7 @@ FAULT_LIMIT_S, LOWEST_RATE_PER_S, OTHER_LIMIT_S = 8.0, 250, 300.0
 THREADS = 32  # For calls that block: locks, checkpoints, starting and stopping servers.
 # Not a secret: only this program and its servers use it.
 SECRET = "Y2hhb3MtY2hhb3MtY2hhb3MtY2hhb3MtY2hhb3M="  # noqa: S105
-MAX_ATTEMPTS = "1000"  # So many that no order fails because of faults alone.
+MAX_ATTEMPTS = "1000"  # Large, so that no order fails because of faults alone.
 WEBHOOK_FLAGS = (
     *("--processor", WEBHOOK, "--max-attempts", MAX_ATTEMPTS, "--drain-timeout", "2"),
     *("--webhook-secret", SECRET, "--webhook-connections", str(WEBHOOKS_AT_ONCE)),
@@ -45,8 +45,8 @@ CONTROLLED = ("-m", "load.chaos.controlled")
 class ChaosRun:
     """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`.
 
-    The servers are on SQLite files, or with the programs in the folder `postgresql` on PostgreSQL. Each target has
-    `nodes` servers; more than one only on PostgreSQL. `mix` has the kinds of faults.
+    The servers use SQLite files, or PostgreSQL if `postgresql` is the folder of its programs. Each target has `nodes`
+    servers; more than one only on PostgreSQL. `mix` has the kinds of faults.
     """
 
     plan: Sequence[Fault]
@@ -121,7 +121,7 @@ class ChaosRun:
             )
 
     async def run(self) -> None:
-        """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, or an ExceptionGroup with it."""
+        """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, alone or in an ExceptionGroup."""
         limit_s = self._duration_s + FAULT_LIMIT_S * len(self.plan) + self.orders / LOWEST_RATE_PER_S + OTHER_LIMIT_S
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "chaos"))
         try:

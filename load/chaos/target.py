@@ -79,9 +79,9 @@ class Target:
         self._acknowledged_by[indexes.start : indexes.stop] = bytes([self.node_of(response) or 0]) * len(indexes)
 
     def orders_to_read(self, node: int) -> list[int]:
-        """Return the indexes of acknowledged orders to read from this server: other servers acknowledged them.
+        """Return the indexes of acknowledged orders to read from this server: orders that other servers acknowledged.
 
-        For all servers together, these are all acknowledged orders. If there is only one server, it reads its own.
+        Together, the servers return all acknowledged orders. If there is only one server, it returns its own orders.
         """
         count, others = len(self.nodes), max(1, len(self.nodes) - 1)
         return [

@@ -163,7 +163,7 @@ def any_listening(folder: Path, name: str) -> bool:
 def test_servers_that_do_not_start_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # makes the test fast
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
     # Both servers are started at once, and the first one that fails ends the run.

@@ -75,7 +75,7 @@ async def test_a_webhook_that_is_retried_after_a_step_of_the_clock_is_right(targ
 async def test_a_webhook_that_is_not_retried_after_a_step_of_the_clock_is_wrong(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.injection.RETRY_LIMIT_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.injection.RETRY_LIMIT_S", 0.0)  # makes the test fast
     effect, order_id = await step_clock(target, is_retried=False)
     assert effect.made
     assert target.findings.problems[WRONG] == [("a webhook was not sent again when it was due", order_id)]
@@ -86,8 +86,8 @@ async def test_a_webhook_that_is_not_retried_after_a_step_of_the_clock_is_wrong(
 async def test_without_a_failed_webhook_the_clock_is_not_set(
     newest: int, text: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.injection.DELIVERY_LIMIT_S", 0.0)  # shorter, to be fast
-    monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.injection.DELIVERY_LIMIT_S", 0.0)  # makes the test fast
+    monkeypatch.setattr("load.chaos.injection.FAILURE_LIMIT_S", 0.0)  # makes the test fast
     async with receiving() as (receiver, sender, _):
         receiver.newest = newest
         assert await inject(target, receiver, FaultKind.CLOCK) == Effect(False, text)
@@ -115,7 +115,7 @@ async def test_too_many_webhooks_after_retry_after_are_wrong(
 async def test_a_server_that_waits_for_standard_error_is_wrong(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.injection.ANSWER_LIMIT_S", 1.0)  # shorter, to be fast
+    monkeypatch.setattr("load.chaos.injection.ANSWER_LIMIT_S", 1.0)  # makes the test fast
     (tmp_path / "server.py").write_text(BLOCKING_SERVER)
     await target.start()
     async with receiving() as (receiver, _, _):

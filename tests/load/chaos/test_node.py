@@ -67,8 +67,8 @@ def test_a_server_that_ends_by_itself_is_wrong_and_is_restarted(tmp_path: Path) 
 def test_a_failed_start_is_wrong_unless_it_was_blocked(
     is_blocked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # shorter, to be fast
-    monkeypatch.setattr("load.chaos.node.START_ATTEMPTS", 2)  # fewer, to be fast
+    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # makes the test fast
+    monkeypatch.setattr("load.chaos.node.START_ATTEMPTS", 2)  # makes the test fast
 
     async def run(server: Node) -> None:
         with pytest.raises(RunFailed):
