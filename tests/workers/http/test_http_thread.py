@@ -4,6 +4,7 @@ import gzip
 import os
 import threading
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -118,13 +119,17 @@ def test_child_processes_do_not_inherit_connections(receiver: Receiver) -> None:
         client.post(b"x")
         opened = open_descriptors() - before
         assert len(opened) >= 2  # the ends of the connection
-        assert [each for each in opened if os.get_inheritable(each)] == []
+        assert [number for number, _ in opened if os.get_inheritable(number)] == []
 
 
-def open_descriptors() -> set[int]:
-    found = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
-    # Without the descriptor with which the folder was read.
-    return {each for each in found if Path(f"/proc/self/fd/{each}").exists()}
+def open_descriptors() -> set[tuple[int, str]]:
+    """The number and the file of each descriptor. The number of a closed descriptor can be used again."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        # The descriptor with which the folder was read is closed.
+        with suppress(FileNotFoundError):
+            found.add((int(path.name), str(path.readlink())))
+    return found
 
 
 def test_a_closed_thread_has_aborted_its_requests(receiver: Receiver) -> None:
