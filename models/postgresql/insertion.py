@@ -42,8 +42,10 @@ def insert_admitted(transaction: Transaction, orders: Sequence[NewOrder], limit:
 
 
 def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Cursor) -> Inserted:
-    is_claim, inserted, next_due_us, sequences = one_row(cursor)
-    new = decode_numbers(sequences)
+    is_claim, inserted, next_due_us, first, sequences = one_row(cursor)
+    new: Sequence[int] = ()
+    if inserted:
+        new = range(first, first + inserted) if sequences is None else decode_numbers(sequences)
     transaction.inserted += inserted
     transaction.stored += new
     if is_claim:

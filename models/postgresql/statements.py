@@ -70,9 +70,9 @@ dated AS (
     SELECT DISTINCT sequence >> {BLOCK_BITS}, %(node)s::bigint, %(wall_us)s::bigint, %(wall_us)s::bigint FROM stored
     ON CONFLICT (block, node) DO UPDATE SET first_us = least(blocks.first_us, excluded.first_us),
         last_us = greatest(blocks.last_us, excluded.last_us))
-SELECT (SELECT node IS NOT NULL FROM claim), (SELECT count(*) FROM stored), {_NEXT_DUE},
-    CASE WHEN (SELECT node IS NOT NULL FROM claim) OR (SELECT count(*) FROM stored) < (SELECT count(*) FROM new)
-        THEN (SELECT coalesce(json_agg(sequence ORDER BY sequence), '[]')::text FROM stored) ELSE '[]' END"""
+SELECT (SELECT node IS NOT NULL FROM claim), inserted, {_NEXT_DUE}, first, CASE WHEN last - first + 1 > inserted
+    THEN (SELECT json_agg(sequence ORDER BY sequence)::text FROM stored) END
+FROM (SELECT count(*) AS inserted, min(sequence) AS first, max(sequence) AS last FROM stored) AS summary"""
 
 # Attempts
 
