@@ -47,7 +47,7 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
     if inserted:
         new = range(first, first + inserted) if sequences is None else decode_numbers(sequences)
     transaction.inserted += inserted
-    transaction.stored += new
+    transaction.stored.append(new)
     if is_claim:
         transaction.change.processing += inserted
     else:

@@ -64,8 +64,8 @@ class Transaction:
         """The orders that this transaction has claimed so far."""
         self.inserted = 0
         """How many new orders this transaction has stored so far."""
-        self.stored: list[int] = []
-        """The sequences of these orders."""
+        self.stored: list[Sequence[int]] = []
+        """The sequences of these orders, for each step that has stored some."""
         self.stored_before = set(stored_before)
         self._batches: list[tuple[Sequence[AnyWrite], Sequence[object]]] = []
         self._changed: list[int] = []

@@ -110,10 +110,12 @@ class Transactions:
 
     def _run_once(self, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]") -> None:
         connection = self.database.psycopg_connection
-        if commit.unknown_xid and _was_committed(connection, commit):
-            self._note(commit)
-            return
-        commit.unknown_xid = None
+        if commit.unknown_xid:
+            if _was_committed(connection, commit):
+                self._note(commit)
+                return
+            commit.stored.update(*commit.transaction.stored)
+            commit.unknown_xid = None
         self._record_step(connection)
         if not self.lease.is_registered:
             self._register(connection)
@@ -151,7 +153,6 @@ class Transactions:
             beat = transaction.execute(node_statements.BEAT, node=transaction.node)
             is_feed_read = transaction.execute(feed_statements.IS_READ)
             commit.result = work(transaction)
-            commit.stored += transaction.stored
             renewed = beat.fetchone()
             if renewed is None:
                 raise _LeaseLostError
@@ -230,7 +231,7 @@ class _Commit(Generic[R]):
     """A transaction that is being committed. `unknown_xid` is the transaction's id while its result is not known.
 
     `beat` is the time that the transaction writes to this server's row in `nodes`. `stored` has the sequences of the
-    new orders that this transaction, and the transactions that it repeats, have stored if they were committed.
+    new orders that earlier tries have stored if they were committed.
     """
 
     result: R
@@ -241,7 +242,7 @@ class _Commit(Generic[R]):
 
     def __init__(self) -> None:
         self.unknown_xid: str | None = None
-        self.stored: list[int] = []
+        self.stored: set[int] = set()
 
     @property
     def claimed(self) -> Sequence[Order]:
