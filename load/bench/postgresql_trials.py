@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from secrets import token_hex
@@ -39,19 +40,16 @@ async def two_servers(trial: Trial) -> list[Row]:
     """Compare two servers on one database with a single server. Both sides get the same requests."""
     name = f"durable POST /order, {CLIENTS} clients, until each order is Completed: two servers against one"
     row, ids = Row(name=name, at_least=1.3, aim=1.8), count(SECOND_FIRST_ID)
-    for number in range(1, trial.runs + 1):
-        measured = {"one": Measurement(), "two": Measurement()}
-        for each in range(SERVERS_ROUNDS):
-            for key in reversed(measured) if (number + each) % 2 else measured:
-                if key == "one":
-                    measured[key].add(await _post_to_all(trial, [trial.ours]))
-                    continue
-                with trial.start_server() as process:
-                    second = trial.ours._replace(address=await reach(process.url), ids=ids)
-                    measured[key].add(await _post_to_all(trial, [trial.ours, second]))
-        trial.check(row, *measured.values())
-        trial.add_run(row, number, PROCESSED_RATE, measured, value=Value.SPEED)
-    return [row]
+
+    async def load(trial: Trial, server: Server) -> Measurement:
+        if server.name == "one":
+            return await _post_to_all(trial, [server])
+        with trial.start_server() as process:
+            second = server._replace(address=await reach(process.url), ids=ids)
+            return await _post_to_all(trial, [server, second])
+
+    both = replace(trial, servers=[trial.ours._replace(name=name) for name in ("one", "two")])
+    return await both.compare(load, (row, PROCESSED_RATE), value=Value.SPEED, rounds=SERVERS_ROUNDS)
 
 
 async def _post_to_all(trial: Trial, servers: Sequence[Server]) -> Measurement:
