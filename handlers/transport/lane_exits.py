@@ -16,8 +16,8 @@ HAND_OVER_INTERVAL_S = 0.001
 MAX_HAND_OVER_WAIT_S = 1.0
 """How long a connection waits for its hand-over. If many connections wait, the interval is shorter."""
 HAND_OVER_ATTEMPTS = 100
-"""How often a hand-over tries to get a file descriptor: for a second. On a busy machine, another thread can need the
-last one for more than 50 ms, because this thread has to wait for a CPU."""
+"""How often a hand-over tries to get a file descriptor: for a second. Another part of the server can use the last
+one for a short time (see `SPARE_FILES`), which is longer on a busy machine."""
 HAND_OVER_DELAY_S = 0.01
 """The time between two attempts to get a file descriptor."""
 _MAX_UNREAD_BYTES = 64 * 1024
