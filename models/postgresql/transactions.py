@@ -17,7 +17,6 @@ from models.postgresql import statements
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import StillRunningError, storage_errors
 from models.postgresql.database_time import DatabaseTime
-from models.postgresql.feed import feed_statements
 from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
 from models.postgresql.nodes.takeover import leave
@@ -151,15 +150,15 @@ class Transactions:
         with connection.pipeline() as pipeline:
             connection.execute("BEGIN")
             beat = transaction.execute(node_statements.BEAT, node=transaction.node)
-            is_feed_read = transaction.execute(feed_statements.IS_READ)
             commit.result = work(transaction)
             renewed = beat.fetchone()
             if renewed is None:
                 raise _LeaseLostError
             commit.transaction = transaction
-            changes = transaction.read_changes() if one_row(is_feed_read)[0] else []
+            xid, commit.beat, commit.pending_before, commit.was_paused, is_feed_read = renewed
+            changes = transaction.read_changes() if is_feed_read else []
             # All results are known, so if the answer to COMMIT does not arrive, only one question is left.
-            commit.unknown_xid, commit.beat, commit.pending_before, commit.was_paused = renewed
+            commit.unknown_xid = xid
             transaction.write_totals()
             transaction.add_to_feed(changes)
             connection.execute("COMMIT")

@@ -12,11 +12,11 @@ which the feed has all changes.
 from models.changes import MAX_ERROR_CHARACTERS
 from models.postgresql.statements import JOINED, STATUS
 
-IS_READ = "SELECT EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
-"""Whether a transaction must record its changes. The second statement of each transaction, after it has locked `nodes`.
+IS_READ = "EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"
+"""Whether a transaction must record its changes. Part of its first statement, which changes `nodes`.
 
-So after a reader has started the feed, each running transaction that does not see this holds the lock of `nodes`. It
-must be a statement of its own, because a statement sees the tables as they were when it began, before it had its locks.
+PostgreSQL locks a statement's tables before it takes the statement's snapshot. So after a reader has started the feed,
+each running transaction that does not see this already holds its lock of `nodes`: see WRITERS.
 """
 
 # The last statement before COMMIT. If two transactions change the same order, one waits for the other, so their ids are

@@ -4,6 +4,7 @@ A server is a node here. Its number is never used again. Leases are compared by 
 """
 
 from models.postgresql.connection.session import APPLICATION
+from models.postgresql.feed.feed_statements import IS_READ
 
 LEASE_S = 5.0
 """A server that has not renewed its lease for this number of seconds is dead. Other servers take its orders over."""
@@ -16,10 +17,10 @@ INSERT INTO totals (node) SELECT node FROM new RETURNING node"""
 
 # The first statement of each transaction. It locks the row until the transaction ends, so that no other server takes
 # this one's orders over in the meantime. No row: another server has already done so.
-BEAT = """
+BEAT = f"""
 UPDATE nodes SET beat = clock_timestamp() WHERE node = %(node)s
 RETURNING pg_current_xact_id()::text, extract(epoch FROM beat), (SELECT sum(pending)::bigint FROM totals),
-    (SELECT paused FROM meta)"""
+    (SELECT paused FROM meta), {IS_READ}"""
 
 # The commit that renews a lease does not wait for a sync, because a lease need not survive a crash of the database.
 RENEW_LATER = "SET LOCAL synchronous_commit = off"

@@ -343,10 +343,10 @@ def test_transactions_of_other_programs_delay_no_read(
         assert read_statuses(first, 1) == [(2, PENDING)]
 
 
-def test_a_transaction_that_begins_while_a_feed_begins_is_in_the_feed(
+def test_the_first_read_waits_for_a_transaction_that_has_begun_and_has_no_id_yet(
     engine: PostgresqlEngine, other: psycopg.Connection[Any], servers: tuple[Server, Server]
 ) -> None:
-    """The transaction's first statement begins before the feed begins. The transaction gets its id after that."""
+    """The transaction's first statement begins before the feed begins, so it does not see that a server reads it."""
     first, second = servers
     assert second.feed
 
@@ -362,7 +362,11 @@ def test_a_transaction_that_begins_while_a_feed_begins_is_in_the_feed(
         for _ in range(3):
             assert second.feed.read() is None
     writer.join()
-    assert read_statuses(second, 1) == [(1, PENDING)]
+    part = next_part(second)
+    assert (part.is_restart, part.rows) == (True, [])
+    assert second.find_one(1).status == PENDING
+    first.insert(new_order(2))
+    assert read_statuses(second, 1) == [(2, PENDING)]
 
 
 @contextmanager
