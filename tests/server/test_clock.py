@@ -1,5 +1,6 @@
 """The wall clock of a real server is set while the server runs. libfaketime sets the clock only for the server."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tests.live_orders import post_all, wait_for_status, wait_until_processed
 from tests.process import ServerProcess, need, order, wait_until
 from tests.user_module import UserModule
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_memory_removed")]
 
 RETRIED = """
     if order.order_id == 3: raise RetryLater(3_600, "closed")
@@ -17,6 +18,16 @@ RETRIED = """
     if order.attempt == 1 and order.order_id == 1: raise RetryLater(5, "down")
 """
 HOUR_S, DAY_S = 3_600, 86_400
+
+
+@pytest.fixture
+def shared_memory_removed() -> Iterator[None]:
+    """Removes the shared memory of libfaketime after its process has ended, because libfaketime leaves it."""
+    yield
+    for path in Path("/dev/shm").glob("*faketime_s*_*"):  # noqa: S108
+        pid = path.name.rpartition("_")[2]
+        if not Path("/proc", pid).exists():
+            path.unlink(missing_ok=True)
 
 
 class WallClock:
