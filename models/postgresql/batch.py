@@ -11,6 +11,7 @@ from models.postgresql.attempts import claim, finish
 from models.postgresql.commands import cancel, retry, retry_selected, set_paused
 from models.postgresql.insertion import Inserted, insert, insert_admitted
 from models.postgresql.transaction import Transaction
+from models.postgresql.transactions import Transactions
 from models.writes import (
     AnyWrite,
     Cancel,
@@ -23,6 +24,30 @@ from models.writes import (
     SetPaused,
     WriteResult,
 )
+
+_IN_THE_PAST_US = 0
+
+
+def write_batch(
+    transactions: Transactions,
+    writes: Sequence[AnyWrite],
+    put_back: Sequence[Outcome] = (),
+    *,
+    max_pending: int | None = None,
+) -> list[WriteResult]:
+    """Runs `apply_batch` in one transaction. Raises a StorageError.
+
+    The result does not contain claimed orders that another server has already taken over. The caller then claims again
+    at once.
+    """
+    results = transactions.run(lambda transaction: apply_batch(transaction, writes, put_back), max_pending=max_pending)
+    return [_without_claims(each) for each in results] if transactions.are_claims_lost else results
+
+
+def _without_claims(result: WriteResult) -> WriteResult:
+    if not isinstance(result, ClaimedOrders) or not result.orders:
+        return result
+    return structs.replace(result, orders=[], next_due_us=_IN_THE_PAST_US)
 
 
 def apply_batch(

@@ -47,7 +47,6 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
     if inserted:
         new = range(first, first + inserted) if sequences is None else decode_numbers(sequences)
     transaction.inserted += inserted
-    transaction.stored.append(new)
     if is_claim:
         transaction.change.processing += inserted
     else:
@@ -61,10 +60,7 @@ def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Curso
         stored = transaction.find(order.order_id for order in orders)
         new_sequences = set(new)
         by_id = {order_id: order for order_id, order in stored.items() if order.sequence in new_sequences}
-        # Orders of a transaction that this one repeats are new to the client. They are not claimed again here.
-        before = {order_id for order_id, order in stored.items() if order.sequence in transaction.stored_before}
-        transaction.stored_before -= {stored[order_id].sequence for order_id in before}
-        results = insert_results(orders, stored, by_id.keys() | before)
+        results = insert_results(orders, stored, by_id.keys())
         claimed = sorted(by_id.values(), key=lambda order: order.sequence)
     if is_claim:
         if new:

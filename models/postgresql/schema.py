@@ -162,6 +162,12 @@ CREATE TRIGGER refuse_server_without_feed BEFORE INSERT ON nodes
 # In PostgreSQL 15, an unlogged sequence has no row after a standby has become the primary, so no feed could begin.
 _LOG_FEED_IDS = "ALTER SEQUENCE feed_id_seq SET LOGGED"
 
+# When a server that was taken over had last renewed its lease. Shows that server whether its last commit took place.
+_ADD_LOST_NODES = """
+CREATE TABLE lost_nodes (
+    node bigint PRIMARY KEY,
+    beat timestamptz NOT NULL)"""
+
 
 class Step(NamedTuple):
     """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
@@ -176,6 +182,7 @@ STEPS = (
     Step(_COUNT_RESUMES, oldest=1),
     Step(_REFUSE_SERVERS_WITHOUT_FEED, oldest=1),
     Step(_LOG_FEED_IDS, oldest=1),
+    Step(_ADD_LOST_NODES, oldest=1),
 )
 """Step n changes the schema from version n to version n + 1."""
 SCHEMA_VERSION = len(STEPS)

@@ -14,7 +14,7 @@ from models.errors import StorageError
 from models.health import Damage
 from models.parts import Budget, run_in_parts
 from models.postgresql.attempts import finish
-from models.postgresql.batch import apply_batch
+from models.postgresql.batch import write_batch
 from models.postgresql.connection.errors import concerns_orders
 from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
@@ -87,9 +87,7 @@ class SplitBatch:
         return [(each.sequence, each.claim) in rejected for each in outcomes]
 
     def _apply(self, writes: Sequence[AnyWrite]) -> list[WriteResult]:
-        return self._transactions.run(
-            lambda transaction: apply_batch(transaction, writes), max_pending=self._max_pending
-        )
+        return write_batch(self._transactions, writes, max_pending=self._max_pending)
 
     def _in_parts(
         self, items: Sequence[T], work: Callable[[Sequence[T]], list[WriteResult]], name_of: Callable[[T], str]

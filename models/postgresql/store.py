@@ -20,7 +20,7 @@ from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.postgresql import statements
-from models.postgresql.batch import apply_batch
+from models.postgresql.batch import write_batch
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import concerns_orders, storage_errors
 from models.postgresql.database_time import DatabaseTime
@@ -159,9 +159,7 @@ class PostgresqlStore:
         inserted = self._transactions.inserted
         put_back = self._transactions.lost_claims.copy()
         try:
-            results = self._transactions.run(
-                lambda transaction: apply_batch(transaction, batch, put_back), max_pending=max_pending
-            )
+            results = write_batch(self._transactions, batch, put_back, max_pending=max_pending)
         except StorageError as error:
             return self._write_in_parts(batch, max_pending, error)
         del self._transactions.lost_claims[: len(put_back)]

@@ -31,8 +31,7 @@ class Transaction:
     the same current time: `now_us` is steady time (`models/clock.py`), `wall_us` is wall clock time, and `database_us`
     is time of the database's clock. `node` is the number of this server. The transaction can increase the number of
     Pending orders by at most `max_added`. Any further new order is rejected. Each claim begins by making at most
-    `max_made_ready` due retries ready. `floor` is the lowest sequence that can be ready. If the transaction repeats
-    others, `stored_before` has the sequences of the new orders that they have stored if they were committed.
+    `max_made_ready` due retries ready. `floor` is the lowest sequence that can be ready.
     """
 
     def __init__(
@@ -45,7 +44,6 @@ class Transaction:
         floor: int,
         max_added: int,
         max_made_ready: int,
-        stored_before: Iterable[int] = (),
     ) -> None:
         self.connection = connection
         self.database_time = database_time
@@ -64,9 +62,6 @@ class Transaction:
         """The orders that this transaction has claimed so far."""
         self.inserted = 0
         """How many new orders this transaction has stored so far."""
-        self.stored: list[Sequence[int]] = []
-        """The sequences of these orders, for each step that has stored some."""
-        self.stored_before = set(stored_before)
         self._batches: list[tuple[Sequence[AnyWrite], Sequence[object]]] = []
         self._changed: list[int] = []
         firsts, steps = zip(*clock.steps_by_sequence(), strict=True)

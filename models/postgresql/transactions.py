@@ -66,6 +66,8 @@ class Transactions:
         """Whether processing was paused after the latest transaction or renewal."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
+        self.are_claims_lost = False
+        """Whether another server has already taken over the orders that the latest transaction claimed."""
 
     def run(self, work: Callable[[Transaction], R], *, max_pending: int | None = None) -> R:
         """Runs `work` in one transaction, and adds its changes to the totals. Raises a StorageError.
@@ -113,7 +115,6 @@ class Transactions:
             if _was_committed(connection, commit):
                 self._note(commit)
                 return
-            commit.stored.update(*commit.transaction.stored)
             commit.unknown_xid = None
         self._record_step(connection)
         if not self.lease.is_registered:
@@ -145,7 +146,6 @@ class Transactions:
             floor=self.floor,
             max_added=HIGHEST if max_pending is None else max_pending - self.pending,
             max_made_ready=self._max_made_ready,
-            stored_before=commit.stored,
         )
         with connection.pipeline() as pipeline:
             connection.execute("BEGIN")
@@ -173,6 +173,7 @@ class Transactions:
         self.pending = commit.pending_before + transaction.change.pending
         self.is_paused = commit.was_paused if transaction.is_paused is None else transaction.is_paused
         self.inserted += transaction.inserted
+        self.are_claims_lost = commit.is_taken_over
         change_s = (self._clock.step_us - self._noted_step_us) / 1_000_000
         if change_s:
             self._noted_step_us = self._clock.step_us
@@ -229,8 +230,8 @@ class _LeaseLostError(Exception):
 class _Commit(Generic[R]):
     """A transaction that is being committed. `unknown_xid` is the transaction's id while its result is not known.
 
-    `beat` is the time that the transaction writes to this server's row in `nodes`. `stored` has the sequences of the
-    new orders that earlier tries have stored if they were committed.
+    `beat` is the time that the transaction writes to this server's row in `nodes`. `is_taken_over` is whether the
+    transaction was committed, but another server has taken over the orders of this one before this was known.
     """
 
     result: R
@@ -238,10 +239,8 @@ class _Commit(Generic[R]):
     beat: Decimal
     pending_before = 0
     was_paused = False
-
-    def __init__(self) -> None:
-        self.unknown_xid: str | None = None
-        self.stored: set[int] = set()
+    unknown_xid: str | None = None
+    is_taken_over = False
 
     @property
     def claimed(self) -> Sequence[Order]:
@@ -256,8 +255,9 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
 
     The status "committed" alone proves nothing: a crash can lose a transaction, and PostgreSQL then gives its id to
-    another transaction. So the time that the transaction has written to the row of this server must be there, too. If
-    another server has removed the row, the transaction is repeated, and finds its orders by their sequences.
+    another transaction. So the time that the transaction has written to the row of this server must be there, too, or
+    in the row of `lost_nodes` to which another server has copied it. A server of a version before schema version 6
+    copies nothing: then the transaction is repeated.
     """
     try:
         [status] = one_row(connection.execute(node_statements.XACT_STATUS, {"xid": commit.unknown_xid}))
@@ -268,7 +268,8 @@ def _was_committed(connection: Connection, commit: "_Commit[R]") -> bool:
     if status != "committed":
         return False
     parameters = {"beat": commit.beat, "node": commit.transaction.node}
-    if connection.execute(node_statements.IS_LAST_BEAT, parameters).fetchone() != (True,):
+    is_last, commit.is_taken_over = one_row(connection.execute(node_statements.IS_LAST_BEAT, parameters))
+    if not is_last and not commit.is_taken_over:
         return False
     # The commit possibly did not wait for a synchronous standby. The commit of this statement waits, and so covers all
     # earlier commits.

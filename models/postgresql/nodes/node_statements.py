@@ -67,6 +67,14 @@ FOLD_TOTALS_OF_ALL = _FOLD_TOTALS.format(heir="0")
 
 FORGET = "DELETE FROM nodes WHERE node = %(dead)s"
 
+KEPT_LOST_NODES = 1_000
+"""The rows in `lost_nodes` of this number of servers are kept. A server reads its row within seconds, when it has a
+connection again."""
+FORGET_LOST = f"""
+WITH gone AS (DELETE FROM nodes WHERE node = %(dead)s RETURNING node, beat),
+old AS (DELETE FROM lost_nodes WHERE node <= %(dead)s - {KEPT_LOST_NODES})
+INSERT INTO lost_nodes (node, beat) SELECT node, beat FROM gone"""
+
 HAS_WORK = "SELECT EXISTS (SELECT 1 FROM work WHERE node = %(dead)s)"
 
 # The server gives up its lease, so its orders can be taken over at once.
@@ -74,7 +82,10 @@ GIVE_UP = "UPDATE nodes SET beat = '-infinity' WHERE node = %(dead)s"
 
 XACT_STATUS = "SELECT pg_xact_status(%(xid)s::text::xid8)"
 
-# Only this server changes the row, so the row has the time of the last committed transaction.
-IS_LAST_BEAT = "SELECT extract(epoch FROM beat) = %(beat)s FROM nodes WHERE node = %(node)s"
+# Whether this server's row has this time, in `nodes`, or in `lost_nodes` if the server was taken over. Only this server
+# changes the row, so the row has the time of the last committed transaction.
+IS_LAST_BEAT = """
+SELECT EXISTS (SELECT 1 FROM nodes WHERE node = %(node)s AND extract(epoch FROM beat) = %(beat)s), EXISTS (
+    SELECT 1 FROM lost_nodes WHERE node = %(node)s AND extract(epoch FROM beat) = %(beat)s)"""
 
 WRITE_TO_DISK = "UPDATE totals SET pending = pending WHERE node = 0"

@@ -50,7 +50,7 @@ def take_over(
     is_whole = len(attempts) < MAX_TAKEN_OVER
     if is_whole:
         transaction.execute(node_statements.FOLD_TOTALS, node=transaction.node, dead=dead)
-        transaction.execute(node_statements.FORGET, dead=dead)
+        transaction.execute(node_statements.FORGET_LOST, dead=dead)
     return TakenOver(dead, len(attempts), is_whole)
 
 

@@ -4,7 +4,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -16,7 +15,7 @@ from models.health import Work
 from models.order import Status
 from models.postgresql.connection.bounded import ANSWER_S
 from models.postgresql.opening import open_postgresql_store
-from models.writes import AnyWrite, ClaimedOrders, Insertion, NewOrders
+from models.writes import AnyWrite, ClaimedOrders, Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.proxied_store import (
     IDS,
@@ -27,7 +26,6 @@ from tests.models.postgresql.proxied_store import (
     plain_results,
     prepare,
 )
-from tests.models.postgresql.two_servers import LEASE_S, Server, check, two_servers
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import name_of, temporary_database
@@ -220,38 +218,6 @@ def test_a_batch_fails_in_time_if_nothing_is_forwarded(proxy: Proxy, expected: E
         wait_until(lambda: probe_succeeds(trial.store))
         assert plain_results(trial.store.write(trial.batch)) == expected.results
         assert trial.contents() == expected.after
-
-
-@pytest.mark.parametrize("has_replay", [False, True])
-def test_new_orders_of_a_server_that_was_taken_over_while_it_did_not_know_the_result_of_a_commit_are_no_replays(
-    has_replay: bool, proxy: Proxy
-) -> None:
-    batch: list[AnyWrite] = [new_order(1), NewOrders([new_order(2), new_order(4)]), new_order(3)]
-    results = [Insertion.ACCEPTED, [Insertion.ACCEPTED, Insertion.ACCEPTED], Insertion.ACCEPTED]
-    if has_replay:
-        batch[1] = NewOrders([new_order(2), new_order(1)])
-        results[1] = [Insertion.ACCEPTED, Insertion.REPLAYED]
-    was_stored: list[bool] = []
-
-    def take_over(engine: PostgresqlEngine, other: Server) -> None:
-        engine.expire_leases()
-        other.live(3)
-        was_stored.append(bool(other.find([1])) and engine.server_count() == 1)
-
-    last = 0
-    for before_last in (None, 3, 2, 1, 0):
-        engine, clock = PostgresqlEngine(), Clock()
-        with two_servers(engine, clock) as (_, other):
-            other.live(LEASE_S)
-            retried = partial(take_over, engine, other)
-            with opened_store(proxy.url(engine.name), clock, deadline_s=DEADLINE_S, before_retry=retried) as store:
-                proxy.count()
-                if before_last is not None:
-                    proxy.cut_at(Side.SERVER, last - before_last)
-                assert store.write(batch) == results
-                last = last or proxy.count()[Side.SERVER]
-                check(engine, store)
-    assert True in was_stored
 
 
 def probe_succeeds(store: ShorthandStore) -> bool:

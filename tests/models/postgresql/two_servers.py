@@ -18,16 +18,21 @@ LEASE_S = 5
 
 
 class Server(ShorthandStore):
-    """The store of one server, with clocks that only the test moves. Errors are not retried."""
+    """The store of one server, with clocks that only the test moves. Errors are not retried.
 
-    def __init__(self, engine: PostgresqlEngine, clock: Clock, *, database_clock: Clock) -> None:
+    If `lease_s` is 0, the leases of all other servers have expired for this server.
+    """
+
+    def __init__(
+        self, engine: PostgresqlEngine, clock: Clock, *, database_clock: Clock, lease_s: float = LEASE_S
+    ) -> None:
         self.monotonic_s = 0.0
         self.database = RetryingPostgresqlDatabase(PostgresqlUrl(engine.url), deadline_s=0)
         store = PostgresqlStore(
             self.database,
             clock=clock,
             monotonic=lambda: self.monotonic_s,
-            lease_s=LEASE_S,
+            lease_s=lease_s,
             read_database_us=database_clock,
         )
         super().__init__(store)
