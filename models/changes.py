@@ -1,12 +1,13 @@
 """The status changes that a batch of writes made, in the order in which they took effect. Pure functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from msgspec import Struct
 
 from models.order import Order, Status
 from models.writes import (
     AnyWrite,
+    AttemptKey,
     ClaimedOrders,
     FinishAndClaim,
     Insertion,
@@ -38,9 +39,12 @@ class OrderChange(Struct, frozen=True, gc=False, array_like=True):
     error: str | None = None
 
 
-def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[OrderChange]:
+def changes_in(
+    batch: Sequence[AnyWrite], results: Sequence[object], *, recorded_before: Set[AttemptKey] = frozenset()
+) -> list[OrderChange]:
     """The status changes that `Store.write` made for this batch, computed from the results that it returned.
 
+    Omits the outcomes of the attempts in `recorded_before`, which an earlier transaction has recorded.
     If a commit stored a new order and also claimed it, its only change is to Processing.
     """
     pairs = list(zip(batch, results, strict=True))
@@ -48,10 +52,11 @@ def changes_in(batch: Sequence[AnyWrite], results: Sequence[object]) -> list[Ord
     claimed_at_once = {order.order_id for _, claimed in claims for order in claimed.orders if order.claims == 1}
     changes: list[OrderChange] = []
     for finish, claimed in claims:
+        unchanged = claimed.rejected | recorded_before
         changes += [
             _ended(order, outcome)
             for order, outcome in zip(finish.attempted, finish.outcomes, strict=False)
-            if (outcome.sequence, outcome.claim) not in claimed.rejected
+            if (outcome.sequence, outcome.claim) not in unchanged
         ]
         changes += [
             OrderChange(order.order_id, order.user_id, Status.COMPLETED, order.attempts)

@@ -64,12 +64,17 @@ def _left_out(outcomes: Sequence[Outcome], recorded: str | None) -> Sequence[Out
 
 
 def _rejected(transaction: Transaction, outcomes: Sequence[Outcome]) -> frozenset[AttemptKey]:
-    """The attempts that the database has with another outcome. Must be called before orders are claimed again."""
+    """The attempts that the database has with another outcome. Must be called before orders are claimed again.
+
+    An earlier transaction has recorded the outcomes of the other attempts.
+    """
     [found] = one_row(transaction.execute(statements.STATES, sequences=array({each.sequence for each in outcomes})))
     states = {sequence: state for sequence, *state in decode_states(found)}
-    return frozenset(
+    rejected = frozenset(
         (each.sequence, each.claim) for each in outcomes if not _has_ended_so(each, states.get(each.sequence))
     )
+    transaction.note_recorded_before({(each.sequence, each.claim) for each in outcomes} - rejected)
+    return rejected
 
 
 def _has_ended_so(outcome: Outcome, state: Sequence[object] | None) -> bool:

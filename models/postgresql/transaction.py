@@ -17,7 +17,7 @@ from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed import feed_statements
 from models.totals_change import TotalsChange
 from models.wire import decode_changes, decode_orders, encode_changes
-from models.writes import AnyWrite
+from models.writes import AnyWrite, AttemptKey
 
 Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
@@ -64,6 +64,7 @@ class Transaction:
         """How many new orders this transaction has stored so far."""
         self._batches: list[tuple[Sequence[AnyWrite], Sequence[object]]] = []
         self._changed: list[int] = []
+        self._recorded_before: set[AttemptKey] = set()
         firsts, steps = zip(*clock.steps_by_sequence(), strict=True)
         self.own_time = {"now_us": self.now_us, "bounds": array(firsts), "steps": array(steps)}
         """The parameters from which statements compute the time to record for each order."""
@@ -94,6 +95,10 @@ class Transaction:
         """Must be called for orders that this transaction changes although no write names them."""
         self._changed += sequences
 
+    def note_recorded_before(self, attempts: Iterable[AttemptKey]) -> None:
+        """Must be called for attempts whose outcomes an earlier transaction has recorded, and added to the feed."""
+        self._recorded_before.update(attempts)
+
     def read_changes(self) -> list[OrderChange]:
         """The changes of statuses that the steps so far have made."""
         changes: list[OrderChange] = []
@@ -101,7 +106,7 @@ class Transaction:
             [found] = one_row(self.execute(feed_statements.CHANGES_OF, sequences=array(self._changed)))
             changes += decode_changes(found)
         for writes, results in self._batches:
-            changes += changes_in(writes, results)
+            changes += changes_in(writes, results, recorded_before=self._recorded_before)
         return changes
 
     def is_due(self, database_us: int | None) -> bool:

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from models.errors import CommitUnknownError
 from models.order import AttemptRecord, Ending, Status
 from models.writes import (
     AnyWrite,
     Cancel,
+    ClaimedOrders,
     FinishAndClaim,
     NewOrders,
     Retry,
@@ -171,6 +173,28 @@ def test_orders_that_were_claimed_by_a_commit_whose_answer_was_lost_are_not_proc
         # The time of the next claim has come, so the dispatcher claims again at once.
         assert claim == ([], 0)
         assert trial.store.claim() == []
+
+
+def test_an_outcome_that_is_sent_again_because_a_commit_was_not_known_is_not_published_again(proxy: Proxy) -> None:
+    with new_trial(proxy, deadline_s=0) as trial:
+        proxy.count()
+        trial.store.write([trial.finish])
+        messages = proxy.count()[Side.SERVER]
+        published = trial.published()
+        assert len(published) == len(trial.finish.outcomes)
+    unknown = 0
+    for number in range(messages - 3, messages + 1):
+        with new_trial(proxy, deadline_s=0) as trial:
+            proxy.cut_at(Side.SERVER, number)
+            try:
+                trial.store.write([trial.finish])
+            except CommitUnknownError:
+                unknown += 1
+                assert trial.store.write([trial.finish]) == [ClaimedOrders([])]
+            proxy.count()
+            assert trial.published() == published
+            trial.check()
+    assert unknown
 
 
 def test_the_last_commits_of_only_a_limited_number_of_servers_are_remembered(
