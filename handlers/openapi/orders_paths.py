@@ -7,7 +7,7 @@ from handlers.openapi.operations import README_ORDER, operation, query, ref, res
 from handlers.openapi.order_paths import README_ORDER_VIEW
 from handlers.openapi.problems import ACTION, PARTLY_RETRIED, PARTLY_SENT, STORAGE
 from handlers.openapi.schemas import COUNT, ID, Schema
-from handlers.orders.listing import DEFAULT_LIMIT, MAX_LIMIT
+from handlers.orders.listing import DEFAULT_LIMIT, JSON, MAX_LIMIT, NDJSON
 from handlers.problems.problem import (
     INVALID_ORDER,
     INVALID_PARAMETER,
@@ -23,6 +23,8 @@ _LINES = "".join(f"{json.dumps(README_ORDER | {'order_id': order_id})}\n" for or
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _TIME_FORMATS = "RFC 3339, such as `2025-03-01T12:00:00Z`, or `2025-03-01 12:00:00` as in responses, in UTC."
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+_EXPORT: Schema = {"type": "string", "description": "Each line is an `OrderView` with one more member, `cursor`."}
+_EXPORTED = f"{json.dumps(README_ORDER_VIEW | {'cursor': 'MToz'})}\n"
 _CHANGE: Schema = {
     "type": "object",
     "properties": {
@@ -53,22 +55,31 @@ def orders_paths() -> dict[str, Schema]:
 def _list() -> Schema:
     return operation(
         "listOrders",
-        "List orders",
-        "Newest first, a page at a time. New orders do not shift the pages.",
+        "List or export orders",
+        "Newest first or oldest first; as JSON, a page at a time, or as NDJSON, all at once. New orders do not shift "
+        "the pages. To follow along, list oldest first, and continue with the last cursor that you got: no order is "
+        "missed.",
         tag=_TAG,
         parameters=[
             query("status", ref("Status"), "Only orders with this status."),
             query("user_id", ID, "Only orders of this user."),
             query("created_after", _TIME, f"Only orders created at this time or later. {_TIME_FORMATS}"),
             query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
-            query("limit", _LIMIT, "The number of orders on a page, at most."),
-            query("cursor", {"type": "string", "minLength": 1}, "`next_cursor` of the previous page."),
+            query("oldest_first", {"enum": ["true", "false"], "default": "false"}, "Whether old orders come first."),
+            query("format", {"enum": [JSON, NDJSON], "default": JSON}, "`ndjson` sends all orders, one per line."),
+            query("limit", _LIMIT, "The number of orders on a page, at most. Not with `format=ndjson`."),
+            query(
+                "cursor",
+                {"type": "string", "minLength": 1},
+                "`next_cursor` of the previous page, or `cursor` of a line. Only orders after it are sent.",
+            ),
         ],
         responses={
             "200": response(
                 "A page of orders.",
                 json=ref("OrderPage"),
                 example={"orders": [README_ORDER_VIEW], "next_cursor": None},
+                content={"application/x-ndjson": {"schema": _EXPORT, "example": _EXPORTED}},
                 headers=["Link"],
                 links={"next": {"operationId": "listOrders", "parameters": {"cursor": "$response.body#/next_cursor"}}},
             )

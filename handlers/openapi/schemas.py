@@ -82,7 +82,10 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
         "`stopped`: the server stopped; the attempt does not count."
     },
     ("AttemptView", "error"): {"description": "Why the attempt did not complete the order."},
-    ("OrderPage", "next_cursor"): {"description": "The `cursor` for the next page; null on the last page."},
+    ("OrderPage", "next_cursor"): {
+        "description": "The `cursor` for the next page; null on the last page. With `oldest_first=true`, null only if "
+        "there is no order yet."
+    },
     ("BulkView", "accepted"): {"description": "New orders that are on disk now.", "minimum": 0},
     ("BulkView", "duplicates"): {"description": "Orders that were already stored.", "minimum": 0},
     ("BulkView", "rejected"): {"description": "The rejected orders; if there are too many, the first of them."}

@@ -1,31 +1,37 @@
-"""`GET /orders`: lists orders, newest first, a page at a time. Runs on the event loop."""
+"""`GET /orders`: lists orders, a page at a time as JSON, or all as NDJSON. Runs on the event loop."""
 
 import asyncio
-import base64
-import re
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec.structs import replace
 
+from handlers.orders import export
+from handlers.orders.cursor import cursor_of, parse_cursor
 from handlers.orders.order_view import OrderView, order_view
 from handlers.requests.base_handler import BaseHandler
 from handlers.requests.query_parameters import QueryParameters
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
-from models.listing import HIGHEST, Listing, Page
+from models.listing import Listing, Page
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
-FILTERS = ("status", "user_id", "created_after", "created_before", "limit")
+FILTERS = ("status", "user_id", "created_after", "created_before", "oldest_first", "limit")
 CURSOR = "cursor"
-
-_CURSOR = re.compile(rb"1:([1-9][0-9]{0,18})")
+FORMAT = "format"
+JSON, NDJSON = "json", "ndjson"
 
 
 class OrderPage(msgspec.Struct, gc=False):
-    """A page of orders. `next_cursor` is the cursor of the next page, or null on the last page."""
+    """A page of orders. `next_cursor` is the cursor of the next page, or null on the last page.
+
+    If the page is oldest first, `next_cursor` is null only if there is no order yet, because orders that are accepted
+    later follow the last page.
+    """
 
     orders: list[OrderView]
     next_cursor: str | None
@@ -40,19 +46,36 @@ class ListingHandler(BaseHandler):
         self._page: asyncio.Future[Page] | None = None
 
     async def get(self) -> None:
-        parameters = QueryParameters(self.request.query_arguments, allowed=(*FILTERS, CURSOR))
-        self._page = self._service.list_orders(_parse_listing(parameters))
+        parameters = QueryParameters(self.request.query_arguments, allowed=(*FILTERS, CURSOR, FORMAT))
+        query = _parse_query(parameters)
+        listing = query.listing
         try:
-            page = await self._page
+            page = await self._read(listing)
         except asyncio.CancelledError:  # the client has disconnected
             return
+        if query.is_export:
+            await export.export(
+                self,
+                page,
+                lambda last: self._read(replace(listing, last=last)),
+                oldest_first=listing.oldest_first,
+                in_flight=self._in_flight,
+            )
+            return
+        last = page.last
+        if listing.oldest_first and last is None:
+            last = page.orders[-1].sequence if page.orders else listing.last
         cursor = None
-        if page.before is not None:
-            cursor = cursor_of(page.before)
+        if last is not None:
+            cursor = cursor_of(last, oldest_first=listing.oldest_first)
             self.set_header("Link", f'<{self.request.path}?{_next_query(parameters, cursor)}>; rel="next"')
         self.answer_json(OrderPage([order_view(order) for order in page.orders], cursor))
 
     head = get
+
+    def _read(self, listing: Listing) -> asyncio.Future[Page]:
+        self._page = self._service.list_orders(listing)
+        return self._page
 
     def on_connection_close(self) -> None:
         if self._page is not None:
@@ -63,45 +86,42 @@ class ListingHandler(BaseHandler):
         return [*super().allowed_methods(), "POST"]
 
 
-def _parse_listing(parameters: QueryParameters) -> Listing:
-    """Parses the query parameters into a Listing. Raises a Problem that lists every invalid parameter."""
+class _Query(NamedTuple):
+    """What a request asks for. `is_export` is whether it asks for NDJSON."""
+
+    listing: Listing
+    is_export: bool
+
+
+def _parse_query(parameters: QueryParameters) -> _Query:
+    """Parses the query parameters. Raises a Problem that lists every invalid parameter."""
     status = parameters.choice("status", tuple(Status))
     user_id = parameters.integer("user_id", 1, MAX_ID)
     created_from_us = parameters.time("created_after")
     created_until_us = parameters.time("created_before")
+    oldest_first = parameters.choice("oldest_first", ("true", "false")) == "true"
     limit = parameters.integer("limit", 1, MAX_LIMIT)
+    is_export = parameters.choice(FORMAT, (JSON, NDJSON)) == NDJSON
+    if is_export and limit is not None:
+        parameters.add_error("limit", "must not be given with format=ndjson, which has all orders")
     cursor = parameters.text(CURSOR)
-    before = HIGHEST if cursor is None else _parse_cursor(cursor)
-    if before is None:
-        parameters.add_error(CURSOR, "must be the next_cursor of a page")
+    last = None if cursor is None else parse_cursor(cursor, oldest_first=oldest_first)
+    if cursor is not None and last is None:
+        parameters.add_error(CURSOR, "must be a cursor of a response with the same oldest_first")
     parameters.check()
-    return Listing(
-        limit=limit or DEFAULT_LIMIT,
-        before=before or HIGHEST,
+    listing = Listing(
+        limit=MAX_LIMIT if is_export else limit or DEFAULT_LIMIT,
+        oldest_first=oldest_first,
+        last=last,
         status=None if status is None else Status(status),
         user_id=user_id,
         created_from_us=created_from_us,
         created_until_us=created_until_us,
     )
+    return _Query(listing, is_export)
 
 
 def _next_query(parameters: QueryParameters, cursor: str) -> str:
     """The query of the next page."""
     filters = [(name, text) for name in FILTERS if (text := parameters.text(name)) is not None]
     return urlencode([*filters, (CURSOR, cursor)], quote_via=quote)
-
-
-def cursor_of(before: int) -> str:
-    """The cursor of the page of orders whose sequence numbers are below `before`."""
-    return base64.urlsafe_b64encode(b"1:%d" % before).decode().rstrip("=")
-
-
-def _parse_cursor(cursor: str) -> int | None:
-    """The sequence number in a cursor, the inverse of `cursor_of`. None if the cursor is invalid."""
-    try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        return None
-    if found is None or int(found[1]) > HIGHEST or cursor_of(int(found[1])) != cursor:
-        return None
-    return int(found[1])

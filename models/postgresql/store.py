@@ -177,7 +177,7 @@ class PostgresqlStore:
 
     def list_orders(self, listing: Listing) -> Page:
         page = self._read(lambda: list_orders(self._database, listing), answer_s=LISTING_ANSWER_S)
-        return Page([self._with_wall_time(order) for order in page.orders], page.before)
+        return Page([self._with_wall_time(order) for order in page.orders], page.last)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
         found = self._read(lambda: self._database.execute_sql(statements.HISTORY, {"order_id": order_id}).fetchone())

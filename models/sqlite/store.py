@@ -153,7 +153,7 @@ class SqliteStore:
 
     def list_orders(self, listing: Listing) -> Page:
         page = self._read("a page of a list", lambda: list_orders(self._database, listing))
-        return Page([self._with_wall_time(order) for order in page.orders], page.before)
+        return Page([self._with_wall_time(order) for order in page.orders], page.last)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
         return self._read(f"the history of order {order_id}", lambda: read_history(self._database, order_id))

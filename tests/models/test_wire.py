@@ -73,7 +73,7 @@ def test_decode_orders_has_the_column_order_of_listings(database: RetryingSqlite
     insert_row(database)
     fill_blocks(connection_of(database))
     statement = listing_statements.list_orders(None, by_user=by_user, by_time=False)
-    [text] = database.execute_sql(statement, {"before": 2, "limit": 1, "user_id": 3}).fetchone()
+    [text] = database.execute_sql(statement, {"last": 2, "limit": 1, "user_id": 3}).fetchone()
     assert [asdict(order) for order in decode_orders(text)] == [STORED]
 
 

@@ -90,10 +90,14 @@ def test_a_page_costs_a_small_part_of_reading_all_orders(database: RetryingSqlit
     reading = steps(database, lambda: database.execute_sql("SELECT sum(attempts) FROM orders").fetchone())
     for part, kinds in ((400, STOPS_AT_ITS_LAST_ORDER), (100, GATHERS_SOME_BLOCKS), (50, LOOKS_INTO_EACH_BLOCK)):
         for wanted in cast(list[dict[str, Any]], kinds):
-            for before in (HIGHEST, N // 2, 5_000):
-                listing = Listing(limit=200, before=before, **wanted)
+            for last in (HIGHEST, N // 2, 5_000):
+                listing = Listing(limit=200, last=last, **wanted)
                 taken = steps(database, partial(list_orders, database, listing))
-                assert taken * part <= reading, (wanted, before)
+                assert taken * part <= reading, listing
+            for last in (0, N // 2, N - 5_000):
+                listing = Listing(limit=200, oldest_first=True, last=last, **wanted)
+                taken = steps(database, partial(list_orders, database, listing))
+                assert taken * part <= reading, listing
 
 
 @pytest.mark.slow

@@ -48,6 +48,8 @@ class BoundedConnection(psycopg.Connection[Any]):
     answer_s = ANSWER_S
     backend: Backend | None = None
     open_pipeline: psycopg.Pipeline | None = None
+    final_sequence = 0
+    """See `models/postgresql/final_sequences.py`."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

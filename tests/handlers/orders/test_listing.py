@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from handlers.orders.listing import cursor_of
+from handlers.orders.cursor import cursor_of
 from models.errors import QueueFullError, StorageUnavailableError
 from models.listing import HIGHEST, Listing, Page
 from models.order import Status
@@ -19,6 +19,8 @@ from tests.handlers.problem_check import assert_is_problem
 from tests.handlers.processing import claim, end
 from tests.handlers.running_api import Answer, RunningApi, get_text
 from tests.models.samples import SECOND_US, order_text
+
+INVALID_CURSOR = "must be a cursor of a response with the same oldest_first"
 
 
 async def accept(api: RunningApi, count: int) -> None:
@@ -192,7 +194,7 @@ async def test_invalid_parameters_are_all_reported(shared_api: RunningApi, query
 )
 async def test_an_invalid_cursor_is_rejected(shared_api: RunningApi, cursor: str) -> None:
     problem = assert_is_problem(await shared_api.get(f"/orders?cursor={cursor}"), 422, "invalid-parameter", "/orders")
-    assert problem["errors"] == [{"parameter": "cursor", "detail": "must be the next_cursor of a page"}]
+    assert problem["errors"] == [{"parameter": "cursor", "detail": INVALID_CURSOR}]
 
 
 @pytest.mark.gen_test
@@ -201,6 +203,27 @@ async def test_any_valid_cursor_is_accepted(api: RunningApi) -> None:
     first, second = [await sequence_of(api, order_id) for order_id in (1, 2)]
     for before, expected in ((1, []), (first, []), (second, [1]), (HIGHEST, [2, 1])):
         assert ids(await api.get(f"/orders?cursor={cursor_of(before)}")) == expected
+
+
+@pytest.mark.gen_test
+async def test_a_cursor_is_only_valid_for_one_direction(shared_api: RunningApi) -> None:
+    for query in (f"cursor={cursor_of(1, oldest_first=True)}", f"oldest_first=true&cursor={cursor_of(1)}"):
+        problem = assert_is_problem(await shared_api.get(f"/orders?{query}"), 422, "invalid-parameter", "/orders")
+        assert problem["errors"] == [{"parameter": "cursor", "detail": INVALID_CURSOR}]
+
+
+@pytest.mark.gen_test
+async def test_oldest_first_the_link_leads_to_orders_that_are_accepted_later(api: RunningApi) -> None:
+    path = "/orders?oldest_first=true&limit=2"
+    empty = await api.get(path)
+    assert (ids(empty), next_of(empty)) == ([], None)
+    await accept(api, 3)
+    first = await api.get(path)
+    second = await api.get(next_of(first) or "")
+    last = await api.get(next_of(second) or "")
+    assert [ids(each) for each in (first, second, last)] == [[1, 2], [3], []]
+    await api.post(order_text(order_id="4"))
+    assert ids(await api.get(next_of(last) or "")) == ids(await api.get(next_of(second) or "")) == [4]
 
 
 @pytest.mark.gen_test

@@ -175,11 +175,11 @@ def answers_of(store: ShorthandStore, clock: Clock, orders: Sequence[Fate]) -> A
 
 
 def _pages(store: ShorthandStore, listing: Listing) -> Iterator[list[Order]]:
-    before: int | None = HIGHEST
-    while before is not None:
-        page = store.list_orders(Listing(**{**_fields(listing), "before": before}))
+    last: int | None = HIGHEST
+    while last is not None:
+        page = store.list_orders(Listing(**{**_fields(listing), "last": last}))
         yield page.orders
-        before = page.before
+        last = page.last
 
 
 def _fields(listing: Listing) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tests.models.postgresql.tables import FILL_BLOCKS, check_tables, recount
 from tests.postgresql.databases import emptied_database, execute
 
 _STATUS_CODES = {Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
+_SET_SEQUENCE = "SELECT setval('order_sequences', greatest(last_value, %s)) FROM order_sequences"
 _LAST_SEQUENCE = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM order_sequences"
 
 
@@ -67,6 +68,8 @@ class PostgresqlEngine:
             for order in orders:
                 self._put_one(order)
             execute(self._connection, FILL_BLOCKS)
+            last = max((order.sequence for order in orders), default=1)
+            execute(self._connection, _SET_SEQUENCE, last)
 
     def _put_one(self, order: StoredOrder) -> None:
         execute(

@@ -33,15 +33,17 @@ def store() -> Iterator[Store]:
     engine.close()
 
 
-def listed(store: Store, status: Status, user_id: int) -> list[int]:
+def listed(store: Store, status: Status, user_id: int, *, oldest_first: bool) -> list[int]:
     """The sequences of all pages."""
     sequences: list[int] = []
-    before: int | None = ORDERS + 1
-    while before is not None:
-        page = store.list_orders(Listing(limit=97, before=before, status=status, user_id=user_id))
+    last: int | None = 0 if oldest_first else ORDERS + 1
+    while last is not None:
+        page = store.list_orders(
+            Listing(limit=97, oldest_first=oldest_first, last=last, status=status, user_id=user_id)
+        )
         sequences += [order.sequence for order in page.orders]
         assert {order.status for order in page.orders} <= {status}
-        before = page.before
+        last = page.last
     return sequences
 
 
@@ -51,5 +53,6 @@ def test_the_orders_of_a_user_with_a_status_are_listed(store: Store, status: Sta
     expected = [
         each for each in range(ORDERS, 0, -1) if (stored(each).status, stored(each).user_id) == (status, user_id)
     ]
-    assert listed(store, status, user_id) == expected
+    assert listed(store, status, user_id, oldest_first=False) == expected
+    assert listed(store, status, user_id, oldest_first=True) == expected[::-1]
     assert bool(expected) is (user_id != 3)

@@ -126,7 +126,7 @@ class Shop:
     def _list(self, listing: Listing) -> Iterator[str]:
         last_us = FIRST_US + self._count * SECOND_US
         middle_us = (FIRST_US + last_us) // 2
-        for before in (listing.before, self._count // 2):
+        for oldest_first, last in ((False, None), (False, self._count // 2), (True, None), (True, self._count // 2)):
             for from_us, until_us in (
                 (None, None),
                 (FIRST_US, last_us),
@@ -135,7 +135,13 @@ class Shop:
                 (None, FIRST_US + 10 * SECOND_US),
                 (2**62, None),
             ):
-                page = replace(listing, before=before, created_from_us=from_us, created_until_us=until_us)
+                page = replace(
+                    listing,
+                    oldest_first=oldest_first,
+                    last=last,
+                    created_from_us=from_us,
+                    created_until_us=until_us,
+                )
                 self._store.list_orders(page)
                 yield f"list {page}"
 

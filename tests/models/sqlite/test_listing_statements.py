@@ -1,6 +1,9 @@
 """The statements of listings search indexes."""
 
 import re
+from functools import partial
+
+import pytest
 
 from models.order import Status
 from models.sqlite import listing_statements
@@ -16,12 +19,14 @@ def indexes(database: RetryingSqliteDatabase, statement: str) -> set[str]:
 
 
 # INTEGER stands for INTEGER PRIMARY KEY, which is the sequence.
-def test_no_listing_scans_the_whole_table(database: RetryingSqliteDatabase) -> None:
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_no_listing_scans_the_whole_table(database: RetryingSqliteDatabase, oldest_first: bool) -> None:
+    list_orders = partial(listing_statements.list_orders, oldest_first=oldest_first)
     for status in (None, *Status):
         by_status = {"orders_pending", "orders_waiting"} if status is Status.PENDING else {f"orders_{status}".lower()}
         own = by_status if status not in (None, Status.COMPLETED, Status.PROCESSING) else set()
-        used = indexes(database, listing_statements.list_orders(status, by_user=False, by_time=False))
+        used = indexes(database, list_orders(status, by_user=False, by_time=False))
         assert used == {"INTEGER"} | own
         for by_user, by_time in ((True, False), (False, True), (True, True)):
-            used = indexes(database, listing_statements.list_orders(status, by_user=by_user, by_time=by_time))
+            used = indexes(database, list_orders(status, by_user=by_user, by_time=by_time))
             assert used == {"INTEGER"} | own | ({"orders_user"} if by_user else set())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.listing import HIGHEST, Listing, Page
+from models.listing import Listing, Page
 from models.order import Order, Status
 from models.sqlite import blocks
 from models.store import Store
@@ -22,28 +22,29 @@ LARGEST = 2**63 - 1
 
 
 def expected(orders: Sequence[StoredOrder], listing: Listing) -> list[int]:
-    """The sequences of all matching orders, newest first."""
+    """The sequences of all matching orders, in the order of the listing."""
+    last = listing.last
     wanted = [
         each.sequence
         for each in orders
-        if each.sequence < listing.before
+        if (last is None or (each.sequence > last if listing.oldest_first else each.sequence < last))
         and listing.status in (None, each.status)
         and listing.user_id in (None, each.user_id)
         and (listing.created_from_us is None or each.created_us >= listing.created_from_us)
         and (listing.created_until_us is None or each.created_us < listing.created_until_us)
     ]
-    return sorted(wanted, reverse=True)
+    return sorted(wanted, reverse=not listing.oldest_first)
 
 
 def pages(store: Store, **wanted: Any) -> Iterator[Page]:
     """All pages, from the first to the last."""
     page = store.list_orders(Listing(**wanted))
     yield page
-    last = HIGHEST
-    while page.before is not None:
-        assert page.before < last
-        last = page.before
-        page = store.list_orders(Listing(**(wanted | {"before": page.before})))
+    last: int | None = None
+    while page.last is not None:
+        assert last is None or (page.last > last if wanted.get("oldest_first") else page.last < last)
+        last = page.last
+        page = store.list_orders(Listing(**(wanted | {"last": last})))
         yield page
 
 
@@ -66,7 +67,8 @@ ORDERS = st.lists(
 LISTINGS = st.fixed_dictionaries(
     {"limit": st.integers(1, 6)},
     optional={
-        "before": PLACES,
+        "oldest_first": st.booleans(),
+        "last": PLACES,
         "status": st.sampled_from(Status),
         "user_id": st.integers(1, 4),
         "created_from_us": TIMES,
@@ -78,7 +80,7 @@ LISTINGS = st.fixed_dictionaries(
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=ORDERS, wanted=st.lists(LISTINGS, min_size=1, max_size=10))
-def test_the_pages_of_any_listing_contain_all_matching_orders_newest_first(
+def test_the_pages_of_any_listing_contain_all_matching_orders_in_order(
     engine: Engine, store: ShorthandStore, orders: list[StoredOrder], wanted: list[dict[str, Any]]
 ) -> None:
     engine.put(orders)
@@ -89,7 +91,8 @@ def test_the_pages_of_any_listing_contain_all_matching_orders_newest_first(
         assert got[-1].orders or len(got) == 1
 
 
-def test_every_combination_of_filters_is_correct(engine: Engine, store: ShorthandStore) -> None:
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_every_combination_of_filters_is_correct(engine: Engine, store: ShorthandStore, oldest_first: bool) -> None:
     orders = [
         StoredOrder(1 + n * BLOCK // 5, 1 + n % 2, list(Status)[n // 2 % 5], n * 7 % 40, n % 3 or None)
         for n in range(40)
@@ -104,11 +107,12 @@ def test_every_combination_of_filters_is_correct(engine: Engine, store: Shorthan
                     user_id=user_id,
                     created_from_us=from_us,
                     created_until_us=until_us,
-                    before=35 * BLOCK // 5,
+                    oldest_first=oldest_first,
+                    last=(6 if oldest_first else 35) * BLOCK // 5,
                 )
                 wanted = expected(orders, listing)
                 page = store.list_orders(listing)
-                assert (sequences(page.orders), page.before) == (wanted[:3], wanted[2] if len(wanted) > 3 else None)
+                assert (sequences(page.orders), page.last) == (wanted[:3], wanted[2] if len(wanted) > 3 else None)
 
 
 def test_a_listed_order_equals_the_one_that_find_returns(store: ShorthandStore) -> None:
@@ -134,6 +138,19 @@ def test_new_orders_do_not_shift_the_pages(store: ShorthandStore, clock: Clock, 
         clock.now_us += SECOND_US * (-1) ** count
         store.insert(new_order(1_000 + count))
     assert got == list(range(9, 0, -1))
+
+
+@pytest.mark.parametrize("wanted", [{}, {"user_id": 1}, {"status": Status.PENDING}, {"created_from_us": 0}])
+def test_oldest_first_a_listing_goes_on_with_the_orders_accepted_later(
+    store: ShorthandStore, clock: Clock, wanted: dict[str, Any]
+) -> None:
+    got: list[int] = []
+    for count in range(1, 10):
+        store.insert(*map(new_order, range(10 * count, 11 * count)))
+        clock.now_us += SECOND_US * (-1) ** count
+        for page in pages(store, limit=2, oldest_first=True, last=got[-1] if got else None, **wanted):
+            got += sequences(page.orders)
+    assert got == list(range(1, 46))
 
 
 def test_the_time_filter_includes_its_start_and_excludes_its_end(engine: Engine, store: ShorthandStore) -> None:

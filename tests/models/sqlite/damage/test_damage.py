@@ -78,7 +78,7 @@ def test_only_the_page_of_a_list_that_contains_a_damaged_order_fails(
         assert ids(store.list_orders(Listing(limit=8)).orders) == list(range(FIRST + 19, FIRST + 11, -1))
         with pytest.raises(StorageDamagedError):
             store.list_orders(Listing(limit=15))
-        assert ids(store.list_orders(Listing(limit=8, before=10)).orders) == list(range(FIRST + 8, FIRST, -1))
+        assert ids(store.list_orders(Listing(limit=8, last=10)).orders) == list(range(FIRST + 8, FIRST, -1))
         assert store.is_up(Work.READS)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
