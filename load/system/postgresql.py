@@ -1,9 +1,11 @@
 """Runs a temporary PostgreSQL server. Used by one thread at a time. Starting and stopping block the thread."""
 
 import argparse
+import ctypes
 import importlib.util
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from load.cli.errors import CommandError
 DEBIAN = Path("/usr/lib/postgresql")
 START_LIMIT_S, POLL_EVERY_S = 60.0, 0.005
 STILL_RUNNING = "is still in use"  # PostgreSQL logs this while processes of a killed server are still running.
+REMOVE_SEGMENT = 0  # The value of IPC_RMID. A server that is killed leaves a segment of System V shared memory.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 SETTINGS = (
     "listen_addresses=",
@@ -128,7 +131,11 @@ class PostgresqlServer:
         )
 
     def create_standby(self, primary: Path) -> None:
-        """Create the files of a standby of the running server in the folder `primary`. Raises CommandError."""
+        """Create the files of a standby of the running server in the folder `primary`. Raises CommandError.
+
+        If this server has files, it must not run, and the files are deleted.
+        """
+        shutil.rmtree(self._data, ignore_errors=True)
         self._create_files(
             "pg_basebackup",
             f"--dbname=host={primary} user=orders",
@@ -180,6 +187,25 @@ class PostgresqlServer:
             self.process.send_signal(number)
             self.process.wait()
             self.process = None
+
+    def kill_all(self) -> None:
+        """Kill all processes of the server, as if its machine had lost its power. Does nothing if it does not run."""
+        if self.process is None or not self.is_running:
+            return
+        # A process that is stopped can't start another one.
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        descriptors = [os.pidfd_open(int(pid)) for pid in children]
+        for descriptor in descriptors:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        for descriptor in descriptors:
+            select.select([descriptor], [], [])  # returns when the process has ended
+            os.close(descriptor)
+        self.stop(signal.SIGKILL)
+        # https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/utils/pidfile.h
+        _, segment = (self._data / "postmaster.pid").read_text().splitlines()[6].split()
+        ctypes.CDLL(None).shmctl(int(segment), REMOVE_SEGMENT, None)
 
     @property
     def is_running(self) -> bool:

@@ -92,7 +92,7 @@ def _obey(server: Server) -> None:
             case "resume":
                 server.send_signal(signal.SIGCONT)
             case "kill all":
-                server.send_signal(signal.SIGKILL)
+                server.kill_all()
             case mode:
                 server.stop(_STOP_SIGNALS[mode])
         _answer("done")

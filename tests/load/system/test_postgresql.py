@@ -51,3 +51,41 @@ def test_a_server_that_does_not_start_is_an_error_with_its_log(open_folder: Path
     with pytest.raises(CommandError, match=r"^PostgreSQL does not start: .*no_setting"):
         server.start()
     server.stop(SIGQUIT)
+
+
+@pytest.mark.postgresql
+def test_a_server_of_which_all_processes_are_killed_leaves_nothing_and_can_be_started(open_folder: Path) -> None:
+    folder = open_folder / "killed"
+    folder.mkdir()
+    server = new_server(folder)
+    server.create()
+    try:
+        for _ in range(2):
+            server.start()
+            assert server.process
+            children = children_of(server.process.pid)
+            [segment] = [line.split()[1] for line in shared_memory() if line.split()[4] == str(server.process.pid)]
+            server.kill_all()
+            assert len(children) > 3
+            assert not any(is_running(pid) for pid in children)
+            assert segment not in [line.split()[1] for line in shared_memory()]
+            server.kill_all()
+    finally:
+        server.stop(SIGQUIT)
+
+
+def shared_memory() -> list[str]:
+    """The segments of System V shared memory: https://man7.org/linux/man-pages/man5/sysvipc.5.html"""
+    return Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+
+
+def is_running(pid: str) -> bool:
+    """Whether the process has not ended. One that has ended has no command line until its parent notices its end."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
