@@ -4,7 +4,7 @@ The command starts two servers, each with its own database: one only records ord
 clients send orders, the command injects random faults: kills, locks, full disks, disconnecting clients, steps of the
 clock, and more. At the end it reads every acknowledged order back, stops the servers, and checks their databases.
 With --postgresql, the databases are on temporary PostgreSQL servers, which also get faults. With --nodes, several
-servers behind a load balancer share each database.
+servers behind a load balancer share each database, whose primary is killed and replaced by its standby.
 
 After Ctrl-C, the results so far are printed. The exit status is 0 if every fault had an effect and nothing was wrong,
 1 if not, 2 for bad flags, and 130 after Ctrl-C. Faults that the machine can't make are skipped.
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Sequence
 
 from load.chaos.balancer import PROGRAM
-from load.chaos.faults import NODES, POSTGRESQL, SQLITE, plan_faults
+from load.chaos.faults import NODES, POSTGRESQL, SQLITE, FaultKind, plan_faults
 from load.chaos.node import RunFailed
 from load.chaos.report import Outcome, format_outcome
 from load.chaos.run import ChaosRun
@@ -46,8 +46,7 @@ class Chaos(Command):
         super().__init__(prog="python -m load.chaos")
         self._flags = flags
         self._server = server
-        self._mix = NODES if flags.nodes > 1 else POSTGRESQL if flags.postgresql else SQLITE
-        self._plan = plan_faults(flags.seed, flags.faults, self._mix, nodes=flags.nodes)
+        self._plan = plan_faults(flags.seed, flags.faults, flags.mix, nodes=flags.nodes)
         self._outcome: Outcome | None = None
 
     def run(self) -> ExitStatus:
@@ -58,7 +57,7 @@ class Chaos(Command):
             print_line(f"{load}, databases in {flags.folder / folder.name}")
             run = ChaosRun(
                 plan=self._plan,
-                mix=self._mix,
+                mix=flags.mix,
                 orders=flags.orders,
                 seed=flags.seed,
                 folder=folder,
@@ -122,6 +121,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=1,
         help="how many servers share each database, behind Caddy; needs --postgresql (%(default)s)",
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=tuple(kind.value for kind in FaultKind),
+        metavar="FAULT",
+        help="inject only faults of this kind, such as failover; can be given several times",
+    )
     parser.add_seed(1 + secrets.randbits(31), shown="random")
     parser.add_folder()
     parser.add_json()
@@ -130,4 +136,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("argument --nodes: several servers can only share a database with --postgresql")
     if flags.nodes > 1 and shutil.which(PROGRAM) is None:
         parser.error(f"argument --nodes: there is no program {PROGRAM} on PATH")
+    flags.mix = NODES if flags.nodes > 1 else POSTGRESQL if flags.postgresql else SQLITE
+    if flags.only:
+        kinds = tuple(kind for kind in flags.mix.kinds if kind.value in flags.only)
+        if missing := {*flags.only} - {kind.value for kind in kinds}:
+            parser.error(f"argument --only: {min(missing)} is not a fault of these servers: see --postgresql, --nodes")
+        flags.mix = flags.mix._replace(kinds=kinds)
     return flags

@@ -20,6 +20,9 @@ from tests.postgresql.server import need_postgresql
         ["--postgresql", "/nowhere"],
         ["--nodes", "0"],
         ["--nodes", "3"],
+        ["--only", "fire"],
+        ["--only", "failover"],
+        ["--only", "kill", "--only", "isolate"],
     ],
 )
 def test_a_bad_flag_is_one_line_and_status_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
