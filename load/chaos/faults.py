@@ -42,6 +42,7 @@ class FaultKind(Enum):
     STALL = "stall"
     KILL_ALL = "kill-all"
     ISOLATE = "isolate"
+    FAILOVER = "failover"
 
 
 class ReceiverFault(Enum):
@@ -88,7 +89,7 @@ class FaultMix(NamedTuple):
     `maintenance` has the kinds of checkpoints, or the statements that a fault of the kind CHECKPOINT executes. A fault
     begins at most `longest_pause_s` after the previous one. PostgreSQL needs longer until it works again. `freeze_s`
     has the shortest and the longest time for which a server is frozen. With `has_nodes`, several servers share a
-    database.
+    database, and PostgreSQL has a standby.
     """
 
     kinds: tuple[FaultKind, ...]
@@ -112,7 +113,9 @@ POSTGRESQL = FaultMix(
     kinds=(*ALWAYS, *ON_POSTGRESQL), maintenance=("CHECKPOINT", "VACUUM", "ANALYZE"), longest_pause_s=5.0
 )
 NODES = POSTGRESQL._replace(
-    kinds=(*POSTGRESQL.kinds, *(FaultKind.KILL_ALL,) * 2, *(FaultKind.ISOLATE,) * 3), freeze_s=OUTAGE_S, has_nodes=True
+    kinds=(*POSTGRESQL.kinds, *(FaultKind.KILL_ALL, FaultKind.FAILOVER) * 2, *(FaultKind.ISOLATE,) * 3),
+    freeze_s=OUTAGE_S,
+    has_nodes=True,
 )
 OF_ONE_SERVER = {
     *(FaultKind.KILL, FaultKind.TERM, FaultKind.FREEZE, FaultKind.CLOCK, FaultKind.STDERR),
@@ -188,16 +191,19 @@ def _fault(kind: FaultKind, rng: Random, receiver_faults: Iterator[ReceiverFault
             count = rng.choice((-1, 1)) * rng.randint(LEAST_HOURS, MOST_HOURS)
         case FaultKind.SECOND:
             detail = rng.choice([*SecondStart]).value
-        case FaultKind.CRASH | FaultKind.CUT | FaultKind.STALL | FaultKind.ISOLATE:
+        case FaultKind.CRASH | FaultKind.CUT | FaultKind.STALL | FaultKind.ISOLATE | FaultKind.FAILOVER:
             length_s, count, detail = _fault_of_postgresql(kind, rng)
     return Fault(kind=kind, target=target, pause_s=pause_s, length_s=length_s, count=count, detail=detail)
 
 
 def _fault_of_postgresql(kind: FaultKind, rng: Random) -> tuple[float, int, str]:
-    """Return the length, count and detail of a fault. Some crashes last longer than the server tries to connect."""
-    if kind is FaultKind.CRASH:
+    """Return the length, count and detail of a fault.
+
+    Some crashes and failovers last longer than the server tries to connect.
+    """
+    if kind in (FaultKind.CRASH, FaultKind.FAILOVER):
         length_s = LONG_LOCK_S if rng.random() < LONG_LOCK_SHARE else _seconds(rng, 0.0, LONGEST_S)
-        return length_s, 1, rng.choice([*Crash]).value
+        return length_s, 1, rng.choice([*Crash]).value if kind is FaultKind.CRASH else ""
     if kind is FaultKind.CUT:
         return _seconds(rng, SHORTEST_S, LONGEST_S), rng.randint(1, MAX_CUTS), rng.choice([*Cut]).value
     if kind is FaultKind.ISOLATE:

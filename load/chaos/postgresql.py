@@ -1,4 +1,4 @@
-"""Runs the PostgreSQL server of a target, and proxies between the two. Methods block; coroutines don't."""
+"""Runs PostgreSQL for a target, and proxies between the two. Methods block; coroutines don't."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -14,15 +14,12 @@ from typing import Any
 
 import psycopg
 
+from load.chaos.cluster import Cluster, connect
 from load.chaos.database import Database
-from load.chaos.disk import NotPossible, create_image, run_program
 from load.chaos.proxy import Proxy
 from load.chaos.report import TOTALS, WRONG
-from load.cli.command import print_line
-from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer, give_away
+from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer
 
-IMAGE_BYTES = 8 << 30  # Sparse: it needs only the space of the orders.
-BLOCK_BYTES = 4096
 STATUS = """CASE WHEN work.node IS NOT NULL THEN 'Processing' WHEN work.sequence IS NOT NULL THEN 'Pending'
     WHEN status = 'c' THEN 'Completed' WHEN status = 'f' THEN 'Failed' WHEN status = 'x' THEN 'Cancelled'
     ELSE 'nowhere' END"""
@@ -46,10 +43,10 @@ OF_THE_SERVER = "FROM pg_stat_activity WHERE application_name = 'orders'"
 
 
 class PostgresqlDatabase(Database):
-    """A database on a PostgreSQL server of its own. `restart_lock` is held by a task that stops and restarts it.
+    """A database on a PostgreSQL server of its own, which has a synchronous standby if `has_standby`.
 
-    The target has `nodes` servers, and each reaches PostgreSQL through one of `proxies`.
-    If possible, the server's files are on a file system of their own, which `full_disk` can fill.
+    The target has `nodes` servers, and each reaches PostgreSQL through one of `proxies`. A task that stops, restarts or
+    replaces the primary holds `restart_lock`. If possible, each server of PostgreSQL has a file system of its own.
     """
 
     begin_lock = "BEGIN; LOCK TABLE nodes IN SHARE MODE"
@@ -60,60 +57,51 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
     totals = f"SELECT {', '.join(f'sum({name})::bigint AS {name}' for name in TOTALS_COLUMNS)} FROM totals"  # noqa: S608
     error = psycopg.Error
 
-    def __init__(self, folder: Path, *, programs: Path, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, *, programs: Path, nodes: int = 1, has_standby: bool = False) -> None:
         # Not in `folder`: the path of a Unix socket must be short.
         self._sockets = Path(mkdtemp(prefix="load-chaos-"))
-        self._proxied = [self._sockets / str(node) for node in range(nodes)]
-        super().__init__([f"postgresql://orders@/postgres?host={folder}" for folder in self._proxied])
-        self.restart_lock = asyncio.Lock()
         self._folder = folder
-        self._mounted = folder / "mounted"
-        self._missing_disk = ""
-        own = self._sockets / "postgresql"
-        own.mkdir(mode=0o700)
-        log = folder / "postgresql.log"
-        self.server = PostgresqlServer(own, programs=programs, data=self._mounted / "data", log=log)
-        self.proxies = [Proxy(self.server.socket) for _ in range(nodes)]
+        self.cluster = Cluster(self._sockets, folder, programs=programs, has_standby=has_standby)
+        members = [member.server for member in self.cluster.members]
+        # For each server of the target, the folders of the sockets that forward to the servers of PostgreSQL.
+        self._proxied = [
+            {self._sockets / f"{node}-{server.folder.name}": server for server in members} for node in range(nodes)
+        ]
+        hosts = (",".join(map(str, folders)) for folders in self._proxied)
+        super().__init__([f"postgresql://orders@/postgres?host={each}" for each in hosts])
+        self.restart_lock = asyncio.Lock()
+        self.proxies = [Proxy() for _ in range(nodes)]
         self._listening: list[asyncio.Server] = []
+
+    @property
+    def server(self) -> PostgresqlServer:
+        """The primary. A failover changes it."""
+        return self.cluster.primary.server
 
     async def open(self) -> None:
         await asyncio.to_thread(self._create)
-        await asyncio.to_thread(self.server.start)
-        for proxy, folder in zip(self.proxies, self._proxied, strict=True):
-            folder.mkdir(mode=0o700)
-            self._listening.append(await proxy.listen(folder / self.server.socket.name))
+        await asyncio.to_thread(self.cluster.start)
+        for proxy, folders in zip(self.proxies, self._proxied, strict=True):
+            for folder, server in folders.items():
+                folder.mkdir(mode=0o700)
+                self._listening.append(await proxy.listen(folder / server.socket.name, target=server.socket))
 
     def _create(self) -> None:
-        self._mounted.mkdir()
-        try:
-            if os.geteuid() != 0:
-                raise NotPossible("only root can mount a file system")
-            create_image(self._folder / "image", IMAGE_BYTES)
-            run_program("mount", "-o", "loop,nosuid,nodev", str(self._folder / "image"), str(self._mounted))
-        except NotPossible as reason:
-            self._missing_disk = str(reason)
-        give_away(self._mounted)
         # PostgreSQL's user must be able to enter the folder, but not to list it.
         for each in (self._sockets, self._folder, self._folder.parent):
             each.chmod(0o711)
-        self.server.create()
+        self.cluster.create()
 
     def close(self) -> None:
         while self._listening:
             self._listening.pop().close()
-        self.server.stop(signal.SIGQUIT)
-        try:
-            if self._mounted.is_mount():
-                run_program("umount", "--lazy", str(self._mounted))
-        except NotPossible as reason:
-            print_line(f"{self._mounted} is still mounted: {reason}")
-        finally:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+        self.cluster.close()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     @contextmanager
     def connect(self, *, is_read_only: bool = False, timeout_s: float = 0.0) -> Iterator[psycopg.Connection[Any]]:
-        """Connect to PostgreSQL, not through the proxy. A `timeout_s` of 0 stands for no limit."""
-        connection = psycopg.connect(self.server.url, autocommit=True, options=f"-clock_timeout={timeout_s}s")
+        """Connect to the primary, not through the proxy. A `timeout_s` of 0 stands for no limit."""
+        connection = connect(self.server, options=f"-clock_timeout={timeout_s}s")
         # The connection's own `with` would roll back first, and print a warning if PostgreSQL has crashed.
         with closing(connection):
             yield connection
@@ -136,22 +124,9 @@ FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""  
             except psycopg.Error as problem:
                 yield WRONG, f"amcheck: {problem}"
 
-    @contextmanager
-    def full_disk(self) -> Iterator[None]:
-        """While the block runs, the disk of PostgreSQL has no space. Raises NotPossible if it has no own disk."""
-        if self._missing_disk:
-            raise NotPossible(self._missing_disk)
-        ballast, size = self._mounted / "ballast", IMAGE_BYTES
-        try:
-            with ballast.open("wb") as file:
-                while size >= BLOCK_BYTES:
-                    try:
-                        os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
-                    except OSError:
-                        size //= 2
-            yield
-        finally:
-            ballast.unlink()
+    def full_disk(self) -> AbstractContextManager[None]:
+        """While the block runs, the disk of the primary has no space. Raises NotPossible if it has no own disk."""
+        return self.cluster.primary.disk.full()
 
     def kill_backend(self, rng: Random) -> bool:
         """Send SIGKILL to a process that serves a connection of the server.

@@ -15,14 +15,22 @@ from load.chaos.disk import NotPossible
 from load.chaos.faults import TARGETS, Crash, Cut, Fault, FaultKind, Isolation
 from load.chaos.injection import Effect, Faults
 from load.chaos.postgresql import PostgresqlDatabase
+from load.chaos.report import WRONG
 from load.chaos.target import Target
 
+ACCEPTANCE_LIMIT_S, POLL_EVERY_S = 60.0, 0.1
 SIGNALS = {Crash.IMMEDIATE: signal.SIGQUIT, Crash.KILL: signal.SIGKILL}
 
 
 def use_postgresql(folder: Path, *, programs: Path, seed: int, nodes: int) -> tuple[Mapping[str, Database], Faults]:
-    """Return the databases of targets with `nodes` servers, and the faults of their kind."""
-    databases = {name: PostgresqlDatabase(folder / name, programs=programs, nodes=nodes) for name in TARGETS}
+    """Return the databases of targets with `nodes` servers, and the faults of their kind.
+
+    If there are several servers, PostgreSQL has a standby.
+    """
+    databases = {
+        name: PostgresqlDatabase(folder / name, programs=programs, nodes=nodes, has_standby=nodes > 1)
+        for name in TARGETS
+    }
     return databases, PostgresqlFaults(databases=databases, rng=Random(f"backends {seed}")).methods
 
 
@@ -42,6 +50,7 @@ class PostgresqlFaults:
             FaultKind.CUT: self._cut,
             FaultKind.STALL: self._stall,
             FaultKind.ISOLATE: self._isolate,
+            FaultKind.FAILOVER: self._fail_over,
         }
 
     async def _fill_disk(self, target: Target, fault: Fault) -> Effect:
@@ -114,3 +123,31 @@ class PostgresqlFaults:
             target.note_outage(fault.node)
             affected = await cut_off(fault.length_s)
         return Effect(affected > 0, f"{fault.detail} for {fault.length_s:.1f} s")
+
+    async def _fail_over(self, target: Target, fault: Fault) -> Effect:
+        """Kill the primary, promote its standby, and make the old primary the standby of the new one."""
+        database, times = self.databases[target.name], target.acceptance_times
+        cluster = database.cluster
+        async with database.restart_lock:
+            with target.start_blocked():
+                killed_s = time.monotonic()
+                await asyncio.to_thread(cluster.primary.server.kill_all)
+                await asyncio.sleep(fault.length_s)
+                promoting_s = time.monotonic()
+                await asyncio.to_thread(cluster.promote)
+                promoted_s = time.monotonic()
+            await asyncio.to_thread(cluster.add_standby)
+            restored_s = time.monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ACCEPTANCE_LIMIT_S):
+                while not times.has_any_since(promoting_s):  # noqa: ASYNC110 - each 202 would have to set an event
+                    await asyncio.sleep(POLL_EVERY_S)
+        if not times.has_any_since(promoting_s):
+            target.findings.add(WRONG, f"no 202 in {ACCEPTANCE_LIMIT_S:.0f} s after a failover")
+            return Effect(True, "no 202 afterwards")
+        outage = times.outage(killed_s=killed_s, promoting_s=promoting_s, promoted_s=promoted_s, restored_s=restored_s)
+        target.findings.outages.append(outage)
+        standby = f"standby back after {restored_s - killed_s:.1f} s"
+        return Effect(
+            True, f"promoted after {promoted_s - killed_s:.1f} s, 202 after {outage.from_kill_s:.1f} s, {standby}"
+        )

@@ -3,27 +3,28 @@
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 READ_BYTES = 1 << 16
 
 
 class Proxy:
-    """Forwards connections to the Unix socket `target`.
+    """Forwards connections to Unix sockets.
 
     After `cut`, the next answer of PostgreSQL is lost, so the server does not know what PostgreSQL has done.
     """
 
-    def __init__(self, target: Path) -> None:
-        self._target = target
+    def __init__(self) -> None:
         self._connections: set[asyncio.Task[None]] = set()
         self._cuts = 0
         self._stalls = self._refusals = 0
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
 
-    async def listen(self, socket: Path) -> asyncio.Server:
-        return await asyncio.start_unix_server(self._accept, str(socket))
+    async def listen(self, socket: Path, *, target: Path) -> asyncio.Server:
+        """Forward the connections to `socket` to the socket `target`. Can be called for several targets."""
+        return await asyncio.start_unix_server(partial(self._accept, target), str(socket))
 
     def cut(self) -> int:
         """Instead of forwarding the next answer, close its connection. Return 1."""
@@ -59,18 +60,18 @@ class Proxy:
         finally:
             self._refusals -= 1
 
-    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def _accept(self, target: Path, reader: StreamReader, writer: StreamWriter) -> None:
         if self._refusals:
             writer.close()
             return
-        task = asyncio.create_task(self._serve(reader, writer))
+        task = asyncio.create_task(self._serve(target, reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _serve(self, target: Path, reader: StreamReader, writer: StreamWriter) -> None:
         streams, pumps = [writer], []
         try:
-            answers, to_server = await asyncio.open_unix_connection(str(self._target))
+            answers, to_server = await asyncio.open_unix_connection(str(target))
             streams.append(to_server)
             pumps = [
                 asyncio.create_task(self._forward(reader, to_server, is_answer=False)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.chaos.faults import SQLITE, Fault, FaultKind, FaultMix
+from load.chaos.outages import Outage, summarize
 from load.cli.errors import printable
 
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
@@ -18,6 +19,11 @@ ROWS = (MISSING, DIFFERING, STUCK, UNDELIVERED, REPEATED, CLAIM_SENT_TWICE, UNKN
 JSON_KEYS = {row: row.replace(" ", "_") for row in ROWS}
 JSON_KEYS[UNKNOWN] = "strangers"
 MAX_NAMED = 10
+FAILOVER_ROWS = {
+    "from_kill_s": "from kill to 202",
+    "from_promotion_s": "from promotion to 202",
+    "longest_gap_s": "longest time without 202",
+}
 
 
 @dataclass(kw_only=True)
@@ -28,6 +34,7 @@ class Findings:
     acknowledged: int = 0
     longest_wait_s: float | None = None
     """How long orders waited after their server had died. None if there is only one server."""
+    outages: list[Outage] = field(default_factory=list)  # One for each failover.
     is_inspected: bool = False  # Whether orders were read back and the database was checked.
     problems: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: {row: [] for row in JSON_KEYS})
 
@@ -96,6 +103,17 @@ class Outcome:
             if found.is_inspected and not found.acknowledged:
                 yield f"{found.target}: no order was acknowledged"
 
+    @property
+    def outages(self) -> list[Outage]:
+        return [outage for found in self.findings for outage in found.outages]
+
+    @property
+    def _failovers(self) -> dict[str, Any]:
+        if not self.outages:
+            return {}
+        times = {f"{name.removesuffix('_s')}_seconds": each for name, each in summarize(self.outages).items()}
+        return {"failovers": {"count": len(self.outages), **times}}
+
     def to_json(self, plan: Sequence[Fault], *, seed: int) -> dict[str, Any]:
         planned = Counter(fault.kind for fault in plan)
         return {
@@ -110,6 +128,7 @@ class Outcome:
                 for kind in FaultKind
                 if kind in self.mix.kinds
             },
+            **self._failovers,
             "shops": [found.to_json() for found in self.findings if found.is_inspected],
             "failed": self.failures,
             "interrupted": self.is_interrupted,
@@ -133,6 +152,8 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
         if outcome.mix.has_nodes:
             waits = (f"{found.longest_wait_s or 0:.1f} s" for found in inspected)
             yield f"{'longest wait':<20}" + "".join(f"{wait:>12}" for wait in waits)
+    if outcome.outages:
+        yield from _format_failovers(outcome.outages)
     yield ""
     problems = [*outcome.problems]
     if outcome.passed:
@@ -143,3 +164,10 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     for found in outcome.findings:
         if not found.is_inspected:
             yield f"{found.target}: {found.acknowledged:,} orders were acknowledged and not read back"
+
+
+def _format_failovers(outages: Sequence[Outage]) -> Iterator[str]:
+    yield f"\n{f'failovers ({len(outages)})':<28}{'median':>12}{'longest':>12}"
+    summary = summarize(outages)
+    for name, row in FAILOVER_ROWS.items():
+        yield f"{row:<28}" + "".join(f"{f'{seconds:.1f} s':>12}" for seconds in summary[name].values())

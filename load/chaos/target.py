@@ -10,6 +10,7 @@ from random import Random
 from load.chaos.balancer import Balancer
 from load.chaos.database import Database
 from load.chaos.node import Node
+from load.chaos.outages import AcceptanceTimes
 from load.chaos.report import Findings
 from load.chaos.takeover import TakeoverWatch
 from load.http.address import Address
@@ -40,6 +41,7 @@ class Target:
         self.client_errors: Counter[str] = Counter()
         self.balancer = Balancer(folder, [node.address for node in nodes]) if len(nodes) > 1 else None
         self.takeovers = TakeoverWatch(database) if len(nodes) > 1 else None
+        self.acceptance_times = AcceptanceTimes()
         self._acknowledged_by = bytearray()  # For each order, the index of the server that acknowledged it.
 
     @property
@@ -75,6 +77,7 @@ class Target:
     def note_acknowledged(self, indexes: range, response: Response) -> None:
         """Record that a server has acknowledged these orders with this response."""
         self.ledger.note_acknowledged(indexes)
+        self.acceptance_times.note()
         self._acknowledged_by.extend(bytes(len(self.ledger) - len(self._acknowledged_by)))
         self._acknowledged_by[indexes.start : indexes.stop] = bytes([self.node_of(response) or 0]) * len(indexes)
 

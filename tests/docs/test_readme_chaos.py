@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from load.chaos.command import FAULTS
-from load.chaos.faults import NODES, SQLITE, TARGETS, Fault, FaultMix, plan_faults
+from load.chaos.faults import NODES, SQLITE, TARGETS, Fault, FaultKind, FaultMix, plan_faults
+from load.chaos.outages import Outage
 from load.chaos.report import Findings, Outcome, format_outcome
 from tests.readme import LOAD, Example, example
 
@@ -54,6 +55,8 @@ def test_the_page_shows_the_faults_of_its_seed(shown: Shown) -> None:
 def test_the_page_shows_the_tables_of_a_run(shown: Shown) -> None:
     answer = shown.example.answer
     findings = [Findings(target=target, acknowledged=1, is_inspected=True) for target in TARGETS]
+    if FaultKind.FAILOVER in shown.mix.kinds:
+        findings[0].outages.append(Outage(from_kill_s=1, from_promotion_s=1, longest_gap_s=1))
     printed = "\n".join(format_outcome(Outcome(findings=findings, mix=shown.mix), shown.plan))
     assert words_of(printed) == words_of(answer[answer.index("\n\nfault ") :])
 

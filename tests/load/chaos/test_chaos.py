@@ -32,11 +32,12 @@ HARMLESS = str(
     )
 )
 """The seed of a run whose first fault comes soon and does not stop a server."""
-AROUND_THE_LEASE = {FaultKind.KILL, FaultKind.KILL_ALL, FaultKind.FREEZE, FaultKind.ISOLATE}
+OF_SEVERAL_SERVERS = {FaultKind.KILL, FaultKind.KILL_ALL, FaultKind.FREEZE, FaultKind.ISOLATE, FaultKind.FAILOVER}
+ONLY_THESE = NODES._replace(kinds=tuple(kind for kind in NODES.kinds if kind in OF_SEVERAL_SERVERS))
 SEVERAL_SERVERS = str(
-    next(seed for seed in count(1) if {fault.kind for fault in plan_faults(seed, 6, NODES)} >= AROUND_THE_LEASE)
+    next(seed for seed in count(1) if {fault.kind for fault in plan_faults(seed, 5, ONLY_THESE)} == OF_SEVERAL_SERVERS)
 )
-"""The seed of a run whose first six faults kill, freeze and cut off servers."""
+"""The seed of a run whose first five faults kill, freeze and cut off servers, and fail over to a standby."""
 LATE = str(next(seed for seed in range(1, 100) if plan_faults(seed, 1)[0].pause_s > 2.5))
 """The seed of a run whose first fault comes late, after over 2.5 seconds."""
 
@@ -68,12 +69,17 @@ def test_several_servers_on_one_database_lose_nothing(open_folder: Path, tmp_pat
     need("caddy")
     need_postgresql()
     report = tmp_path / "report.json"
-    flags = ["--postgresql", str(installed_programs()), "--nodes", "3", "--seed", SEVERAL_SERVERS, "--faults", "6"]
-    with run_chaos(open_folder, *flags, "--orders", "2000", "--json", str(report)) as process:
+    flags = ["--postgresql", str(installed_programs()), "--nodes", "3", "--seed", SEVERAL_SERVERS, "--faults", "5"]
+    only = [f"--only={kind.value}" for kind in OF_SEVERAL_SERVERS]
+    with run_chaos(open_folder, *flags, *only, "--orders", "2000", "--json", str(report)) as process:
         out, err = process.communicate(timeout=HANGS_AFTER_S)
     assert (process.returncode, err) == (0, ""), out
     found = json.loads(report.read_text())
     assert found["passed"], out
+    assert {kind: counts["made"] for kind, counts in found["faults"].items()} == {
+        kind.value: 1 for kind in OF_SEVERAL_SERVERS
+    }, out
+    assert found["failovers"]["count"] == 1, out
     for shop in found["shops"]:
         assert shop["acknowledged"] > 100, out
         assert "longest_wait_seconds" in shop, out

@@ -19,6 +19,7 @@ from load.chaos.faults import (
     ReceiverFault,
     plan_faults,
 )
+from load.chaos.outages import Outage
 from load.chaos.report import (
     BALANCER,
     CLAIM_SENT_TWICE,
@@ -213,6 +214,33 @@ def test_with_several_servers_the_longest_wait_and_the_responses_of_the_load_bal
     assert [shop["longest_wait_seconds"] for shop in result["shops"]] == [5.3, 12.0]
 
 
+def test_the_median_and_the_longest_outage_of_failovers_are_reported() -> None:
+    findings = [good_findings(), Findings(target="webhook", acknowledged=1, is_inspected=True)]
+    findings[0].outages += [Outage(from_kill_s=seconds, from_promotion_s=0.25, longest_gap_s=5) for seconds in (1, 3)]
+    findings[1].outages.append(Outage(from_kill_s=12, from_promotion_s=0.75, longest_gap_s=12.5))
+    outcome = Outcome(findings=findings, mix=NODES)
+    plan = plan_faults(1, 1, NODES)
+    lines = [" ".join(line.split()) for line in format_outcome(outcome, plan)]
+    at = lines.index("failovers (3) median longest")
+    assert lines[at + 1 : at + 4] == [
+        "from kill to 202 3.0 s 12.0 s",
+        "from promotion to 202 0.2 s 0.8 s",
+        "longest time without 202 5.0 s 12.5 s",
+    ]
+    assert outcome.to_json(plan, seed=1)["failovers"] == {
+        "count": 3,
+        "from_kill_seconds": {"median": 3, "longest": 12},
+        "from_promotion_seconds": {"median": 0.25, "longest": 0.75},
+        "longest_gap_seconds": {"median": 5, "longest": 12.5},
+    }
+
+
+def test_a_run_without_failovers_reports_none() -> None:
+    outcome = Outcome(findings=[good_findings()], mix=NODES)
+    assert not any("failover" in line for line in format_outcome(outcome, []))
+    assert "failovers" not in outcome.to_json([], seed=1)
+
+
 @cases("seed", SEEDS)
 def test_every_plan_has_kills_while_the_receiver_hangs(seed: int) -> None:
     hanging = [fault for fault in plan_faults(seed, len(SQLITE.kinds)) if fault.detail == ReceiverFault.HANG.value]
@@ -239,9 +267,11 @@ def test_postgresql_crashes_in_both_ways_and_loses_connections_in_both_ways() ->
     }
 
 
-def test_a_few_crashes_outlast_the_deadline_of_ten_seconds_and_a_few_stalls_the_time_out_of_three() -> None:
-    for kind, limit_s in ((FaultKind.CRASH, 10), (FaultKind.STALL, 3)):
-        lengths = [fault.length_s for fault in plan_faults(1, 1000, POSTGRESQL) if fault.kind is kind]
+def test_a_few_crashes_and_failovers_outlast_the_deadline_of_ten_seconds_and_a_few_stalls_the_time_out_of_three() -> (
+    None
+):
+    for kind, limit_s in ((FaultKind.CRASH, 10), (FaultKind.FAILOVER, 10), (FaultKind.STALL, 3)):
+        lengths = [fault.length_s for fault in plan_faults(1, 1000, NODES) if fault.kind is kind]
         assert 0 < sum(length_s > limit_s for length_s in lengths) < len(lengths)
 
 
