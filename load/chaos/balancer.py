@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from load.chaos.node import RunFailed, address_of, reserve_port
+from load.chaos.node import RunFailed, address_of
 from load.http.address import Address
 from load.http.connection import NoResponse, Response, send_once
+from load.system.ports import reserve_port
 
 PROGRAM = "caddy"
 START_LIMIT_S, POLL_EVERY_S = 30.0, 0.05

@@ -13,9 +13,9 @@ from typing import Any
 from load.chaos.controlled import Controls
 from load.chaos.report import WRONG, Findings
 from load.http.address import Address, ServerUrl
+from load.system.ports import reserve_port
 from load.system.server_process import DidNotStart, ServerProcess
 
-HOST = "127.0.0.1"
 LAUNCH_LIMIT_S, FAILED_LAUNCH_STOP_S, STOP_LIMIT_S = 40.0, 1.0, 60.0
 """Time limits. A server can wait 12 s for a lock when it starts or stops, and 3 s more for a webhook when it stops."""
 START_LIMIT_S = 8.0  # The limit for a start that nothing blocks; most take less than a second.
@@ -24,18 +24,6 @@ START_ATTEMPTS, RETRY_START_S, WATCH_EVERY_S = 5, 0.5, 0.5
 
 class RunFailed(Exception):
     """The run can't go on: a server can't be started, or the receiver can't listen on its port."""
-
-
-def reserve_port() -> socket.socket:
-    """Bind a free port without listening. Connections are refused, until a server with SO_REUSEADDR listens on it.
-
-    If the port were free, the system could choose it as the local port of a client that connects to it. This client
-    would then be connected to itself.
-    """
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind((HOST, 0))
-    return reserved
 
 
 def address_of(reserved: socket.socket) -> Address:

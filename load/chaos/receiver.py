@@ -13,10 +13,11 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
 from load.chaos.faults import ReceiverFault
-from load.chaos.node import HOST, RunFailed, reserve_port
+from load.chaos.node import RunFailed
 from load.chaos.report import WRONG, Findings
 from load.orders.comparison import decode_json, difference_in
 from load.orders.generated import GeneratedOrders
+from load.system.ports import HOST, reserve_port
 
 DELIVERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILURES = {

@@ -5,16 +5,17 @@ import ctypes
 import importlib.util
 import os
 import pwd
-import select
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from load.cli.errors import CommandError
+from load.system.processes import kill_family
 
 DEBIAN = Path("/usr/lib/postgresql")
 START_LIMIT_S, POLL_EVERY_S = 60.0, 0.005
@@ -80,6 +81,18 @@ def _unprivileged_user() -> pwd.struct_passwd:
         return pwd.getpwnam("postgres")
     except KeyError:
         return pwd.getpwnam("nobody")
+
+
+def kill_server(data: Path) -> None:
+    """Kill all processes of the server whose files are in `data`. Does nothing if it does not run."""
+    # https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/utils/pidfile.h
+    with suppress(FileNotFoundError, ProcessLookupError):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        # After a crash, another process can have the number.
+        if os.fsencode(data) in Path(f"/proc/{lines[0]}/cmdline").read_bytes():
+            kill_family(int(lines[0]))
+            _, segment = lines[6].split()
+            ctypes.CDLL(None).shmctl(int(segment), REMOVE_SEGMENT, None)
 
 
 class PostgresqlServer:
@@ -190,22 +203,8 @@ class PostgresqlServer:
 
     def kill_all(self) -> None:
         """Kill all processes of the server, as if its machine had lost its power. Does nothing if it does not run."""
-        if self.process is None or not self.is_running:
-            return
-        # A process that is stopped can't start another one.
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        descriptors = [os.pidfd_open(int(pid)) for pid in children]
-        for descriptor in descriptors:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        for descriptor in descriptors:
-            select.select([descriptor], [], [])  # returns when the process has ended
-            os.close(descriptor)
+        kill_server(self._data)
         self.stop(signal.SIGKILL)
-        # https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/utils/pidfile.h
-        _, segment = (self._data / "postmaster.pid").read_text().splitlines()[6].split()
-        ctypes.CDLL(None).shmctl(int(segment), REMOVE_SEGMENT, None)
 
     @property
     def is_running(self) -> bool:

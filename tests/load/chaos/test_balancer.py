@@ -11,9 +11,10 @@ from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
 
 from load.chaos.balancer import Balancer
-from load.chaos.node import RunFailed, address_of, reserve_port
+from load.chaos.node import RunFailed, address_of
 from load.http.address import Address
 from load.http.connection import NoResponse, Response, send_once
+from load.system.ports import reserve_port
 from tests.process import DEADLINE_S, need
 
 

@@ -11,12 +11,12 @@ import pytest
 from load.chaos.clients import LINES_PER_REQUEST
 from load.chaos.faults import Fault, FaultKind, ReceiverFault, SecondStart
 from load.chaos.injection import Effect, FaultInjector
-from load.chaos.node import reserve_port
 from load.chaos.receiver import Receiver
 from load.chaos.report import WRONG, Findings
 from load.chaos.second_server import SecondServers
 from load.chaos.sqlite_faults import SqliteFaults
 from load.chaos.target import Target
+from load.system.ports import reserve_port
 from models.sqlite.files.opening import open_database
 from tests.load.chaos.webhooks import ORDERS, new_checker
 from tests.load.shop import Shop
