@@ -125,7 +125,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--only",
         action="append",
         choices=tuple(kind.value for kind in FaultKind),
-        metavar="FAULT",
+        metavar="KIND",
         help="inject only faults of this kind, such as failover; can be given several times",
     )
     parser.add_seed(1 + secrets.randbits(31), shown="random")

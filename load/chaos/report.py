@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from load.chaos.faults import SQLITE, Fault, FaultKind, FaultMix
-from load.chaos.outages import Outage, summarize
 from load.cli.errors import printable
+from load.results.outages import Outage, summarize
 
 COLUMNS = UNAVAILABLE, DROPPED, REFUSED = "503s", "dropped", "refused"  # The kinds of errors that clients count.
 BALANCER = "balancer"  # If there is a load balancer, clients also count its own 502s, 503s and 504s.

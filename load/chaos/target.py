@@ -10,12 +10,12 @@ from random import Random
 from load.chaos.balancer import Balancer
 from load.chaos.database import Database
 from load.chaos.node import Node
-from load.chaos.outages import AcceptanceTimes
 from load.chaos.report import Findings
 from load.chaos.takeover import TakeoverWatch
 from load.http.address import Address
 from load.http.connection import Response
 from load.orders.generated import SentOrders, VariedOrders
+from load.results.outages import AcceptanceTimes
 
 
 def orders_for(*, seed: int, name: str) -> VariedOrders:

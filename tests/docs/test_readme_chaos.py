@@ -8,8 +8,8 @@ import pytest
 
 from load.chaos.command import FAULTS
 from load.chaos.faults import NODES, SQLITE, TARGETS, Fault, FaultKind, FaultMix, plan_faults
-from load.chaos.outages import Outage
 from load.chaos.report import Findings, Outcome, format_outcome
+from load.results.outages import Outage
 from tests.readme import LOAD, Example, example
 
 FAULT = re.compile(r"^ *[\d.]+ s  (\w+) +([a-z-]+) +(?:node (\d), )?", re.MULTILINE)

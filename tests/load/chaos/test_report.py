@@ -19,7 +19,6 @@ from load.chaos.faults import (
     ReceiverFault,
     plan_faults,
 )
-from load.chaos.outages import Outage
 from load.chaos.report import (
     BALANCER,
     CLAIM_SENT_TWICE,
@@ -35,6 +34,7 @@ from load.chaos.report import (
     Outcome,
     format_outcome,
 )
+from load.results.outages import Outage
 from tests.cases import cases
 
 SEEDS = range(1, 20)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from load.chaos.outages import AcceptanceTimes, Outage
+from load.results.outages import AcceptanceTimes, Outage
 
 
 class Clock:

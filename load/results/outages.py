@@ -36,19 +36,21 @@ class AcceptanceTimes:
     def has_any_since(self, moment_s: float) -> bool:
         return bool(self._times_s) and self._times_s[-1] >= moment_s
 
+    def longest_gap_s(self, begin_s: float, end_s: float) -> float:
+        """Return the longest time between two 202s, from the last one before `begin_s` to the first since `end_s`."""
+        begin, end = (bisect_left(self._times_s, moment_s) for moment_s in (begin_s, end_s))
+        return max((b - a for a, b in pairwise(self._times_s[max(0, begin - 1) : end + 1])), default=0.0)
+
     def outage(self, *, killed_s: float, promoting_s: float, promoted_s: float, restored_s: float) -> Outage:
         """Return the effect of a failover. There must be a 202 since `promoting_s`, when the promotion began.
 
         Between the kill and this moment, only responses to earlier commits arrive.
         """
-        times_s = self._times_s
-        first_s = times_s[bisect_left(times_s, promoting_s)]
-        until = bisect_left(times_s, max(first_s, restored_s)) + 1
-        during_s = times_s[max(0, bisect_left(times_s, killed_s) - 1) : until]
+        first_s = self._times_s[bisect_left(self._times_s, promoting_s)]
         return Outage(
             from_kill_s=first_s - killed_s,
             from_promotion_s=max(0.0, first_s - promoted_s),
-            longest_gap_s=max((b - a for a, b in pairwise(during_s)), default=0.0),
+            longest_gap_s=self.longest_gap_s(killed_s, max(first_s, restored_s)),
         )
 
 
