@@ -115,5 +115,13 @@ class DatabaseRefusedError(StartRefusedError):
     """The database can't be used. The text gives the reason in one line. The database was not changed."""
 
 
+class DatabaseInUseError(DatabaseRefusedError):
+    """A server or another command uses the database."""
+
+
+class BackupError(StartRefusedError):
+    """A backup, a restore or a repair was not made, and no file was changed. The text gives the reason in one line."""
+
+
 class MoveError(StartRefusedError):
     """Not all orders were moved to the other database. The text gives the reason in one line."""

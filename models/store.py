@@ -15,8 +15,8 @@ from models.errors import StartRefusedError, StorageError
 from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
-from models.moving.report import Report
 from models.order import Attempt, AttemptRecord, Order, Totals
+from models.progress import Report
 from models.sqlite.files.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
 

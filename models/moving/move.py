@@ -22,10 +22,11 @@ from models.moving.batch import Recount
 from models.moving.batches import Batches
 from models.moving.comparison import compare
 from models.moving.conversion import Conversion
-from models.moving.report import Report, Step, describe, describe_counts
+from models.moving.report import Step, describe, describe_counts
 from models.moving.source import MAX_ROWS, Mark, Source
 from models.moving.target import MoveState, Target
 from models.postgresql.connection.database import DEADLINE_S
+from models.progress import Report
 
 
 class MoveOptions(NamedTuple):

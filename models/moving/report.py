@@ -1,20 +1,13 @@
 """Reports the progress of a move in lines for a person. Used on the main thread."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from models.moving.batch import Batch, Recount
 from models.order import Status, amount_as_decimal
+from models.progress import Report
 
 INTERVAL_S = 5.0
 """How often the progress of a step is reported."""
-
-
-class Report(Protocol):
-    """Receives the report of a move."""
-
-    def __call__(self, line: str, /) -> None:
-        """Shows one line."""
 
 
 class Step:

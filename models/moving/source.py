@@ -12,11 +12,13 @@ from models.moving import source_statements
 from models.moving.batch import Batch, Recount
 from models.moving.conversion import Conversion, attempt
 from models.order import Status
+from models.sqlite.check.check_statements import RECOUNT
 from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.files.moved import MOVED_ID
 from models.sqlite.files.opening import check_path, open_database
+from models.sqlite.files.replacement import lock_database
 from models.sqlite.statements import CHANGE_STATE
 
 MAX_ROWS = 20_000
@@ -53,7 +55,7 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = DatabaseLock(path)
+        self._lock: DatabaseLock | None = None
         self._database: RetryingSqliteDatabase | None = None
 
     def lock(self) -> None:
@@ -63,7 +65,7 @@ class Source:
             raise DatabaseRefusedError(
                 f"{self.path} does not exist, or is empty: --database must be a file with orders"
             )
-        self._lock.acquire()
+        self._lock = lock_database(self.path)
 
     def open(self) -> None:
         """Opens the file, and migrates it to the current schema as a server does. Accepts a file that was moved."""
@@ -74,7 +76,8 @@ class Source:
         """Closes and unlocks the file. Can be called at any time."""
         if self._database is not None:
             self._database.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def summary(self) -> Summary:
         """The values that the file stores about all its orders."""
@@ -85,7 +88,8 @@ class Source:
     def recount(self) -> Recount:
         """Counts the rows of the tables."""
         with self._errors():
-            *counts, high, low, attempts = self._execute(source_statements.COUNT).fetchone()
+            *counts, _, high, low = self._execute(RECOUNT).fetchone()
+            [attempts] = self._execute(source_statements.COUNT_ATTEMPTS).fetchone()
         return Recount(dict(zip(Status, counts, strict=True)), (high << 32) + low, attempts)
 
     def batch_after(self, sequence: int, conversion: Conversion, *, max_rows: int = MAX_ROWS) -> Batch | None:

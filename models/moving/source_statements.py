@@ -1,7 +1,5 @@
 """The SQL statements that read the SQLite file. Constants."""
 
-from models.order import Status
-
 # If the metadata is not JSON, `json` raises an error. The server also raises an error when it reads this order.
 ORDERS = """
 SELECT sequence, order_id, user_id, item_ids, total_amount, iif(json_valid(metadata) IS 0, json(metadata), metadata),
@@ -17,12 +15,7 @@ ATTEMPTS = """
 SELECT sequence, claim, number, started_us, ended_us, ending, error
 FROM attempts WHERE sequence > ? AND sequence <= ? ORDER BY sequence, claim"""
 
-_COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in Status)
-# Sums in two parts, because SQLite does not add integers of more than 64 bits.
-COUNT = f"""
-SELECT {_COUNTS}, coalesce(sum(total_amount >> 32), 0), coalesce(sum(total_amount & 0xFFFFFFFF), 0),
-    (SELECT count(*) FROM attempts)
-FROM orders NOT INDEXED"""
+COUNT_ATTEMPTS = "SELECT count(*) FROM attempts"
 
 SUMMARY = """
 SELECT state, paused, clock_step_us, processing_us, pending, processing, completed, failed, cancelled,

@@ -5,8 +5,8 @@ The file must not be open. Only `change_row`, `prevent_updates` and `permit_upda
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -52,6 +52,16 @@ def change_row(path: Path, order_id: int, column: str, value: str) -> None:
     _run(path, f"UPDATE orders SET {column} = {value} WHERE order_id = {order_id}")
 
 
+@contextmanager
+def hidden_index(path: Path, name: str) -> Iterator[None]:
+    """Hides an index from all programs until the end of the block, so that their changes are missing in it."""
+    with closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT * FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    _run(path, "DELETE FROM sqlite_schema WHERE name = ?", name)
+    yield
+    _run(path, "INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", *row)
+
+
 def prevent_updates(path: Path, condition: str = "old.sequence = 11") -> None:
     """Makes every UPDATE of orders that match `condition` fail, until `permit_updates`."""
     action = "BEGIN SELECT RAISE(ABORT, 'broken'); END"
@@ -62,6 +72,7 @@ def permit_updates(path: Path) -> None:
     _run(path, "DROP TRIGGER broken")
 
 
-def _run(path: Path, statement: str) -> None:
+def _run(path: Path, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(statement)
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(statement, values)

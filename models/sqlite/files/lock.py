@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from models.errors import DatabaseRefusedError
+from models.errors import DatabaseInUseError, DatabaseRefusedError
 
 _LOCKS_DATABASE = sys.platform == "linux"
 """Whether the database file itself is locked. On BSD and macOS, a flock on this file would conflict with SQLite's
@@ -33,16 +33,17 @@ class DatabaseLock:
     def __init__(self, database: Path) -> None:
         self._database = Path(os.path.realpath(database))
         self._lock_path = Path(f"{self._database}.lock")
-        self._file: _LockedFile | None = None
+        self._file: LockedFile | None = None
         self._sqlite_files = [Path(f"{self._database}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
         self._found: list[Path] = []
-        self._lock_file: _LockedFile | None = None
+        self._lock_file: LockedFile | None = None
 
     def acquire(self) -> None:
         """Acquires the locks, and creates missing files. Does nothing if this object already holds the locks.
 
-        Raises DatabaseRefusedError if another server holds a lock, or if a file can't be opened or created. If another
-        server holds a lock, the error names its process. If this method raises, it has changed no existing file.
+        Raises DatabaseInUseError if another server holds a lock; the error names its process. Raises
+        DatabaseRefusedError if a file can't be opened or created. If this method raises, it has changed no existing
+        file.
         """
         if self._lock_file is not None:
             return
@@ -56,7 +57,7 @@ class DatabaseLock:
     def _lock_database(self) -> None:
         self._found = [path for path in self._sqlite_files if path.exists()]
         try:
-            self._file = _LockedFile(self._database, is_locked=_LOCKS_DATABASE)
+            self._file = LockedFile(self._database, is_locked=_LOCKS_DATABASE)
             if self._file.links > 1:
                 _log.warning(
                     "%s has a hard link: after a crash, a server with the other path does not find the orders in %s",
@@ -72,15 +73,15 @@ class DatabaseLock:
 
     def _create_lock_file(self) -> None:
         try:
-            self._lock_file = _LockedFile(self._lock_path)
+            self._lock_file = LockedFile(self._lock_path)
             self._lock_file.replace_content(f"{os.getpid()}\n".encode())
         except BlockingIOError:
             raise self._in_use_by(self._id_in_lock_file()) from None
         except OSError as error:
             raise DatabaseRefusedError(f"{self._lock_path} can't be written: {error.strerror or error}") from None
 
-    def _in_use_by(self, process: str) -> DatabaseRefusedError:
-        return DatabaseRefusedError(f"{self._database} is in use by another server, process {process or 'unknown'}")
+    def _in_use_by(self, process: str) -> DatabaseInUseError:
+        return DatabaseInUseError(f"{self._database} is in use by another server, process {process or 'unknown'}")
 
     def _id_in_lock_file(self) -> str:
         try:
@@ -137,7 +138,7 @@ class DatabaseLock:
         self.release()
 
 
-class _LockedFile:
+class LockedFile:
     """An open file. The constructor creates the file if it is missing, and locks it unless `is_locked` is false.
 
     Raises BlockingIOError if another process holds the lock, and OSError if the file can't be opened for writing.

@@ -12,9 +12,9 @@ from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
 from models.sqlite.files.file_format import DATABASE_MAGIC
 from models.sqlite.files.leftover_wal import check_leftover_wal
-from models.sqlite.files.lock import DatabaseLock
-from models.sqlite.files.moved import MOVED_ID, MOVED_TO
-from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
+from models.sqlite.files.owner import check_owner
+from models.sqlite.files.replacement import lock_database
+from models.sqlite.schema import SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 
 MINIMUM_SQLITE = (3, 38, 0)
@@ -48,8 +48,7 @@ def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     If this function raises DatabaseRefusedError, the file is unchanged.
     """
     check_path(path)
-    lock = DatabaseLock(path)
-    lock.acquire()
+    lock = lock_database(path)
     try:
         store = SqliteStore(open_database(path), clock=clock, lock=lock)
     except BaseException:
@@ -90,7 +89,7 @@ def open_database(
         has_content = _has_content(path, real_path)
         check_leftover_wal(real_path)
         if has_content:
-            _check_owner_and_version(path, real_path, deadline_s, accepts_moved=accepts_moved)
+            check_owner(path, deadline_s=deadline_s, accepts_moved=accepts_moved)
         with database.connection_context():
             if database.user_version < SCHEMA_VERSION:
                 database.run(lambda: migrate(database))
@@ -125,10 +124,10 @@ def _rolls_back_to_empty(real_path: Path) -> bool:
 
     SQLite rolls such a file back to an empty file.
     """
-    journal = _read_beginning(_with_suffix(real_path, "-journal"))
+    journal = _read_beginning(Path(f"{real_path}-journal"))
     return (
         real_path.stat().st_size <= _PAGE_BYTES
-        and not _read_beginning(_with_suffix(real_path, "-wal"), 1)
+        and not _read_beginning(Path(f"{real_path}-wal"), 1)
         and len(journal) >= _MIN_JOURNAL_BYTES
         and journal.startswith(_JOURNAL_MAGIC)
         and not any(journal[_JOURNAL_INITIAL_PAGES])
@@ -143,12 +142,8 @@ def _may_be_restored_from_wal(real_path: Path) -> bool:
     A loss of power during a checkpoint can leave arbitrary bytes in the first page.
     """
     size = real_path.stat().st_size
-    wal_magic = _read_beginning(_with_suffix(real_path, "-wal"), len(_WAL_MAGIC))
+    wal_magic = _read_beginning(Path(f"{real_path}-wal"), len(_WAL_MAGIC))
     return size > 0 and size % _PAGE_BYTES == 0 and wal_magic == _WAL_MAGIC
-
-
-def _with_suffix(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
@@ -160,30 +155,3 @@ def _read_beginning(path: Path, limit: int = 2 * _PAGE_BYTES) -> bytes:
         with contextlib.suppress(OSError), path.open("rb") as file:
             return file.read(limit)
     return b""
-
-
-def _check_owner_and_version(path: Path, real_path: Path, deadline_s: float, *, accepts_moved: bool) -> None:
-    """Rejects a database of another program or of a newer version, and a file that was moved.
-
-    Uses a connection that can't write.
-    """
-    # Reading a database in WAL mode creates files beside it. If there is no WAL, `immutable` prevents that.
-    mode = "mode=ro" if _with_suffix(real_path, "-wal").exists() else "immutable=1"
-    database = RetryingSqliteDatabase(f"{real_path.as_uri()}?{mode}", deadline_s=deadline_s, uri=True)
-    with database.connection_context():
-        version, owner = database.user_version, database.application_id
-        if owner == MOVED_ID:
-            if not accepts_moved:
-                [target] = database.execute_sql(MOVED_TO).fetchone()
-                raise DatabaseRefusedError(
-                    f"the orders of {path} were moved: start the server with --database {target}"
-                    " (models/README.md says how to use the file again)"
-                )
-        elif owner != APPLICATION_ID and (
-            owner or version or database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        ):
-            raise DatabaseRefusedError(f"{path} is another program's database")
-        if version > SCHEMA_VERSION:
-            raise DatabaseRefusedError(
-                f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: use a newer program"
-            )

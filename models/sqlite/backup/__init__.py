@@ -1,0 +1,1 @@
+"""Backs up the database file, and restores backups."""

@@ -1,0 +1,93 @@
+"""Copies a database to a new file, and checks the copy. Runs on the main thread.
+
+The copy is made by SQLite's backup API (https://www.sqlite.org/backup.html) in small steps. Usually, such a backup
+begins again when another process has changed the database, so it would not end while a server is busy. Here, one read
+transaction lasts from the first step to the last one, so SQLite copies one snapshot while the server writes.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from models.progress import Progress
+from models.sqlite.check.integrity import integrity_errors
+from models.sqlite.files.reading import interruptible
+
+STEP_PAGES = 256
+"""How many pages (of 4 KiB) one step copies and syncs."""
+PAUSE_FACTOR = 1.0
+"""How long a paced copy pauses after each step, as a multiple of the duration of the step."""
+_COUNT = "SELECT pending + processing + completed + failed + cancelled FROM totals"
+_NEWEST = "SELECT created_us FROM orders ORDER BY sequence DESC LIMIT 1"
+
+
+def copy_database(
+    source: sqlite3.Connection,
+    target: Path,
+    *,
+    journal_mode: str,
+    is_paced: bool,
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Copies the snapshot of `source`, which must have an open read transaction, to the file `target`, and syncs it.
+
+    Overwrites the file. Nobody else may use it. `is_paced` makes pauses between the steps. Raises sqlite3.DatabaseError
+    and OSError.
+    """
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            # The copy needs no journal, because a copy that is not finished is removed.
+            copy.execute("PRAGMA journal_mode = off")
+            copy.execute("PRAGMA synchronous = off")
+            [page_bytes] = source.execute("PRAGMA page_size").fetchone()
+            began_s = clock()
+
+            def after_step(_: int, pages_left: int, pages: int) -> None:
+                nonlocal began_s
+                # Without a sync of each step, the kernel would write the copy in long bursts, which delay the commits
+                # of the server.
+                os.fdatasync(descriptor)
+                progress("Copying", (pages - pages_left) * page_bytes, pages * page_bytes)
+                if is_paced:
+                    sleep((clock() - began_s) * PAUSE_FACTOR)
+                    began_s = clock()
+
+            source.backup(copy, pages=STEP_PAGES, progress=after_step)
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            copy.execute(f"PRAGMA journal_mode = {journal_mode}")
+        os.fsync(descriptor)
+    finally:
+        # Closing a descriptor releases SQLite's locks on the file.
+        os.close(descriptor)
+
+
+def check_copy(path: Path, *, progress: Progress) -> str | None:
+    """The first error that SQLite's integrity check finds in the copy; None if there is none.
+
+    Raises sqlite3.DatabaseError if the check can't be made.
+    """
+    progress("Checking")
+    with (
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection,
+        interruptible(connection, partial(progress, "Checking")),
+    ):
+        return next(integrity_errors(connection, limit=1), None)
+
+
+def describe(path: Path) -> str:
+    """The number of orders, and when the newest one was accepted. The file must not be in use. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+        [orders] = connection.execute(_COUNT).fetchone()
+        newest = connection.execute(_NEWEST).fetchone()
+    if newest is None:
+        return "no orders"
+    accepted = datetime.fromtimestamp(newest[0] / 1_000_000, UTC)
+    return f"{orders:,} orders, the newest accepted at {accepted:%Y-%m-%d %H:%M:%S} UTC"
