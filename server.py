@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 try:
     import msgspec
@@ -45,10 +44,12 @@ from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.clock import Clock, wall_us
-from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address, parse_url
+from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address
 from models.errors import StartRefusedError, StorageError
-from models.store import move_orders, open_store
+from models.store import open_store
 from workers import flags as processing_flags
+from workers.commands import command as commands
+from workers.commands.command import Command
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams, run_until_interrupted
@@ -71,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True):
     http: HttpSettings
     processing: ProcessingSettings
     database: DatabaseAddress
-    move_to: PostgresqlUrl | None = None
+    command: Command | None = None
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -94,13 +95,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         default="orders.db",
         help="the SQLite file, created if it does not exist; or postgresql://USER@HOST:PORT/NAME",
     )
-    parser.add_argument(
-        "--move-to",
-        type=parse_url,
-        metavar="URL",
-        help="move the orders of the SQLite file to this empty PostgreSQL database, and exit",
-    )
     processing_flags.add_flags(parser)
+    commands.add_flags(parser)
     parser.add_argument("--new-api-key", type=check_name, metavar="NAME", help="print a new API key and exit")
     parser.add_argument("--scope", type=parse_scope, help="scope of the new key: read, write or admin (read)")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -123,15 +119,13 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
                 f"all users of this machine can read a password on the command line: {variable}set PGPASSWORD, or use "
                 "a password file"
             )
-    if known.move_to and isinstance(known.database, PostgresqlUrl):
-        parser.error("--move-to needs a SQLite file as --database")
     values = vars(known)
     try:
         return Settings(
             http_flags.settings_from(values),
             processing_flags.settings_from(values, arguments),
             known.database,
-            known.move_to,
+            commands.command_from(values, known.database),
         )
     except ValueError as error:
         parser.error(str(error))
@@ -265,9 +259,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     processing = settings.processing
     coroutines = CoroutineThread(timeout_s=processing.attempt_timeout)
     try:
-        if settings.move_to and isinstance(settings.database, Path):
-            move = partial(move_orders, settings.database, settings.move_to, report=partial(print, flush=True))
-            return run_until_interrupted(move, _STOP_SIGNALS)
+        if settings.command:
+            return run_until_interrupted(settings.command.run, _STOP_SIGNALS, advice=settings.command.advice)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             selected = build_processor(
                 processing.processor,

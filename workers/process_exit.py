@@ -25,11 +25,11 @@ def fill_standard_streams() -> None:
     os.close(descriptor)
 
 
-def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signal.Signals]) -> int:
-    """Runs `command`, which can be run again. If one of these signals arrives, ends it with a KeyboardInterrupt.
+def run_until_interrupted(command: Callable[[], int], numbers: Sequence[signal.Signals], *, advice: str) -> int:
+    """Runs `command`. If one of these signals arrives, ends it with a KeyboardInterrupt, and prints the advice.
 
-    Returns the exit status: 0, or after a signal 128 plus the number of the signal. If the reader of stdout has closed
-    the pipe, this has the same effect as the signal SIGPIPE.
+    Returns the exit status: what `command` returns, or after a signal 128 plus the number of the signal. If the reader
+    of stdout has closed the pipe, this has the same effect as the signal SIGPIPE.
     """
     received: list[int] = []
 
@@ -41,16 +41,15 @@ def run_until_interrupted(command: Callable[[], object], numbers: Sequence[signa
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
     try:
-        command()
+        return command()
     except KeyboardInterrupt:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        print("interrupted: run the same command again to go on", file=sys.stderr)  # noqa: T201
+        print(f"interrupted: {advice}", file=sys.stderr)  # noqa: T201
         return 128 + received[0]
     except BrokenPipeError:
         _discard_output(sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    return 0
 
 
 def exit_within(limit_s: float, status: int) -> None:

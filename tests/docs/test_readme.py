@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -12,7 +13,6 @@ import pytest
 
 from server import parse_settings
 from tests.live_orders import assert_all_completed, wait_until_processed
-from tests.models.damage import damage_root
 from tests.process import ROOT, ServerProcess, need, order
 from tests.readme import (
     CONTRIBUTING,
@@ -134,17 +134,19 @@ def test_the_table_of_flags_lists_every_flag_with_its_default(capsys: pytest.Cap
 
 
 @pytest.mark.slow
-def test_the_repair_keeps_all_orders_if_an_index_is_damaged(tmp_path: Path) -> None:
-    path = tmp_path / "orders.db"
-    with ServerProcess(path) as server, server.client() as client:
-        assert [client.post(order(number)).status for number in range(1, 21)] == [202] * 20
-        assert_all_completed(server, range(1, 21))
-        assert server.stop() == 0
-    damage_root(path, "orders_order_id")
-    make_checkout(tmp_path)
-    (tmp_path / "repair.py").write_text(example("# repair.py", MODELS).text)
-    run_shell(example(".venv/bin/python repair.py", MODELS), folder=tmp_path)
-    with ServerProcess(tmp_path / "repaired.db") as server, server.client() as client:
-        assert client.ask("GET", "/readyz").status == 200
-        assert_all_completed(server, range(1, 21))
-        assert client.post(order(21)).status == 202
+def test_the_line_of_the_crontab_makes_a_backup_and_replaces_the_one_of_the_week_before(tmp_path: Path) -> None:
+    before = make_checkout(tmp_path)
+    line = example("30 3 * * * ", MODELS).text
+    for named in ("/opt/orders", "/var/lib/orders", "/var/backups/orders"):
+        assert named in line
+        line = line.replace(named, str(tmp_path))
+    command = line.removeprefix("30 3 * * * ").replace(r"\%", "%")
+    for number in (1, 2):
+        with ServerProcess(tmp_path / "orders.db") as server:
+            assert server.post(order(number)).status == 202
+            done = subprocess.run([*before, "sh", "-c", command], capture_output=True, check=True)
+            assert (done.stdout, done.stderr) == (b"", b"")
+            assert server.stop() == 0
+    [backup] = [file for file in tmp_path.glob("*.db") if file.name != "orders.db"]
+    with ServerProcess(backup) as server:
+        assert_all_completed(server, [1, 2])

@@ -1,0 +1,1 @@
+"""The commands of server.py: what it does instead of serving."""
