@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from models.listing import HIGHEST, LOWEST, Listing, Page, first_place, page_of
 from models.order import Order, Status
 from models.postgresql import listing_statements
@@ -23,10 +25,12 @@ def list_orders(database: RetryingPostgresqlDatabase, listing: Listing) -> Page:
 
 def _page(database: RetryingPostgresqlDatabase, listing: Listing) -> Page:
     connection = database.psycopg_connection
-    page = page_of(_list(database, listing, final=connection.final_sequence), listing)
-    if listing.oldest_first and page.last is None:
-        page = page_of(_list(database, listing, final=final_sequence(connection)), listing)
-    return page
+    final = connection.final_sequence
+    orders = _list(database, listing, final=final)
+    if listing.oldest_first and len(orders) <= listing.limit:
+        last, limit = max(first_place(listing), final), listing.limit - len(orders)
+        orders += _list(database, replace(listing, last=last, limit=limit), final=final_sequence(connection))
+    return page_of(orders, listing)
 
 
 def _list(database: RetryingPostgresqlDatabase, listing: Listing, *, final: int) -> list[Order]:
