@@ -265,9 +265,12 @@ class OrderService:
         return self._threads.statuses.submit(None)
 
     async def check_storage(self) -> None:
-        """If reads or writes have failed, tests them again. Raises a StorageError if this test fails."""
-        for work in Work:
-            if not self._store.is_up(work):
+        """If reads or writes have failed, tests them again. Raises a StorageError if this test fails.
+
+        While one of them is tested, the other can fail, so both work when this method returns.
+        """
+        while failing := [work for work in Work if not self._store.is_up(work)]:
+            for work in failing:
                 await self._threads.probe(work)
 
     def finish_and_claim(self, write: FinishAndClaim) -> asyncio.Future[ClaimedOrders]:

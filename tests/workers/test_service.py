@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import OrderConflictError, QueueClosedError, StorageBusyError
-from models.health import StorageStatus
+from models.errors import OrderConflictError, QueueClosedError, StorageBusyError, StorageUnavailableError
+from models.health import StorageStatus, Work
 from models.order import Order, Status, Totals
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
@@ -343,6 +343,25 @@ async def test_check_storage_probes_only_after_a_failed_write(new: NewStore, clo
             with pytest.raises(StorageBusyError):
                 await service.check_storage()
         await service.check_storage()
+
+
+@pytest.mark.gen_test
+async def test_check_storage_raises_if_reads_fail_while_it_tests_writes(
+    new: NewStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, is_up = new.store, {Work.READS: True, Work.WRITES: False}
+
+    def probe(work: Work) -> None:
+        if work is Work.READS:
+            raise StorageUnavailableError("gone")
+        is_up.update({Work.READS: False, Work.WRITES: True})
+
+    # Replaced, because a real database can't be made to fail at this moment.
+    monkeypatch.setattr(store, "is_up", is_up.get)
+    async with opened(store, clock) as service:
+        monkeypatch.setattr(store, "probe", probe)
+        with pytest.raises(StorageUnavailableError):
+            await service.check_storage()
 
 
 # Stop and close
