@@ -307,6 +307,35 @@ def test_the_page_reconnects_after_a_restart_of_the_server(browser: Browser, tmp
     assert watched.other_origins == []
 
 
+def test_a_lost_connection_causes_an_alarm_only_if_the_page_can_not_reconnect(browser: Browser, tmp_path: Path) -> None:
+    """Behind a load balancer, another server responds at once."""
+    database = tmp_path / "orders.db"
+    with ServerProcess(database) as server:
+        port = server.port
+        watched = Watched(browser, f"http://127.0.0.1:{port}/")
+        page, link, alarm = watched.page, watched.page.locator("#link"), watched.page.locator("#alarm")
+        page.clock.install()
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect_live(page)
+        page.clock.pause_at(page.evaluate("Date.now()") / 1_000 + 1)
+        server.kill()
+    expect(link).to_have_text("Reconnecting")
+    expect(alarm).to_be_hidden()
+    with ServerProcess(database, "--port", str(port)) as server:
+        page.clock.run_for(500)
+        expect_live(page)
+        # The time after which the alarm would have been shown.
+        page.clock.run_for(3_000)
+        expect_live(page)
+        expect(alarm).to_be_hidden()
+        server.kill()
+    expect(link).to_have_text("Reconnecting")
+    page.clock.run_for(500)
+    expect(alarm).to_be_visible()
+    expect(link).to_have_text("Not connected")
+    watched.close()
+
+
 def assert_begins_with(lines: list[Any], earlier: list[Any]) -> None:
     """Checks that the lines of a chart still have all points of `earlier`, at unchanged times."""
     for line, earlier_line in zip(lines, earlier, strict=True):

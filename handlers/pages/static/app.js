@@ -10,6 +10,7 @@ import { Processing } from "./processing.js";
 import { showServers } from "./servers.js";
 import { Stream } from "./stream.js";
 
+const LOSS_SHOWN_AFTER_MS = 2_000; // behind a load balancer, another server responds sooner
 const COUNTS = ["total", "pending", "processing", "completed", "failed", "cancelled"].map((name) => `${name}_orders`);
 
 const byId = (id) => document.getElementById(id);
@@ -17,7 +18,9 @@ const api = new Api({ needsKey: document.querySelector("meta[name=orders-keys]")
 const charts = new Charts(byId("charts"));
 const orders = new Orders(api);
 const processing = new Processing(api);
-const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onGone, onUnauthorized });
+const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onLost, onGone, onUnauthorized });
+let lostAt = null; // when the connection was lost; null while it is live
+let lossTimer;
 
 function onEvent(type, data) {
   const content = JSON.parse(data);
@@ -49,21 +52,32 @@ function showStorage({ is_writable: isWritable, is_readable: isReadable }) {
 }
 
 function onLive(headers) {
+  clearTimeout(lossTimer);
+  lostAt = null;
   processing.setScope(headers.get("Orders-Key-Scope"));
   showLink("live", "Live");
   alarm("alarm", "");
   orders.invalidate();
 }
 
+function onLost(problem) {
+  lostAt = new Date();
+  showLink("connecting", "Reconnecting");
+  lossTimer = setTimeout(() => onGone(problem), LOSS_SHOWN_AFTER_MS);
+}
+
 function onGone(problem) {
+  clearTimeout(lossTimer);
   if (document.body.dataset.link !== "gone") {
-    alarm("alarm", `No connection to the server since ${timeOfDay(new Date())}: what is shown is from before. Trying again.`);
+    const since = timeOfDay(lostAt ?? new Date());
+    alarm("alarm", `No connection to the server since ${since}: what is shown is from before. Trying again.`);
   }
   showLink("gone", problem.status ? problem.message : "Not connected");
   document.title = "Not connected · Orders";
 }
 
 async function onUnauthorized(problem) {
+  clearTimeout(lossTimer);
   showLink("gone", "No key");
   const complaint = api.key ? problem.message : "";
   api.needsKey = true;

@@ -5,14 +5,16 @@ import { Problem } from "./api.js";
 const SILENCE_MS = 5_000; // the server sends an event each second
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 4_000;
+const SILENT = new Problem({ status: 0, title: "The server is silent." });
 
 /**
  * Reads Server-Sent Events from a path, and connects again whenever the stream ends. It disconnects while the page is
  * hidden: a browser has six connections to a server for all of its tabs.
  *
  * `onEvent` is called with the type and data of each event, `onLive` with the response headers at the first event of a
- * connection, `onGone` with the Problem when a connection is lost or fails, and `onUnauthorized` with the Problem if the
- * key is rejected. After `onUnauthorized`, the stream stays closed until `open` is called.
+ * connection, `onLost` with the Problem when such a connection breaks or ends, `onGone` with the Problem when a new one
+ * fails or the server is silent, and `onUnauthorized` with the Problem if the key is rejected. After `onUnauthorized`,
+ * the stream stays closed until `open` is called.
  */
 export class Stream {
   #options;
@@ -36,12 +38,16 @@ export class Stream {
   }
 
   async #follow(signal) {
-    const { onGone, onUnauthorized } = this.#options;
+    const { onLost, onGone, onUnauthorized } = this.#options;
     let pauseMs = FIRST_PAUSE_MS;
     while (!signal.aborted) {
       let problem = new Problem({ status: 0, title: "The server ended the connection." });
+      let wasLive = false;
       try {
-        await this.#read(signal, () => (pauseMs = FIRST_PAUSE_MS));
+        await this.#read(signal, () => {
+          wasLive = true;
+          pauseMs = FIRST_PAUSE_MS;
+        });
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 401) {
@@ -52,7 +58,8 @@ export class Stream {
         else console.info(error);
       }
       if (signal.aborted) return;
-      onGone(problem);
+      if (wasLive && problem !== SILENT) onLost(problem);
+      else onGone(problem);
       await this.#pause(Math.max(pauseMs, problem.retryAfterS * 1_000 || 0));
       pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
     }
@@ -87,7 +94,7 @@ export class Stream {
         }
       }
     } catch (error) {
-      if (silence.signal.aborted && !signal.aborted) throw new Problem({ status: 0, title: "The server is silent." });
+      if (silence.signal.aborted && !signal.aborted) throw SILENT;
       if (error instanceof TypeError) throw new Problem({ status: 0, title: "The connection broke." });
       throw error;
     } finally {
