@@ -43,9 +43,9 @@ def blocks(page: Path = README) -> list[Example]:
 
 
 def postgresql_blocks() -> list[Example]:
-    """Returns the code blocks about PostgreSQL, which `tests/docs/test_readme_postgresql.py` runs."""
+    """Returns the shell blocks about PostgreSQL, which `tests/docs/test_readme_postgresql.py` runs."""
     _, _, section = MODELS.read_text().partition("\n## PostgreSQL\n")
-    return _blocks_in(section.partition("\n## ")[0])
+    return [block for block in _blocks_in(section.partition("\n## ")[0]) if block.language == "sh"]
 
 
 def _blocks_in(text: str) -> list[Example]:
