@@ -21,6 +21,7 @@ from shutil import which
 
 from load.bench import background_trials, size_trials, trials
 from load.bench.copy_trial import insert_against_copy
+from load.bench.limits_trial import limits
 from load.bench.measurement import Meter
 from load.bench.postgresql_trials import full_cycle, new_schema, two_servers
 from load.bench.stall_trial import stalls
@@ -124,6 +125,12 @@ PLANS = {
         "the memory of a server on PostgreSQL whose orders stay Pending",
         partial(size_trials.memory, database=" on PostgreSQL"),
         (),
+        needs_database=True,
+    ),
+    "postgresql-limits": Plan(
+        "POST /order, to one, two and three servers on a PostgreSQL database, and what limits them",
+        limits,
+        (POSTGRESQL,),
         needs_database=True,
     ),
 }

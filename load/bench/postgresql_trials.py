@@ -43,16 +43,16 @@ async def two_servers(trial: Trial) -> list[Row]:
 
     async def load(trial: Trial, server: Server) -> Measurement:
         if server.name == "one":
-            return await _post_to_all(trial, [server])
+            return await post_to_all(trial, [server])
         with trial.start_server() as process:
             second = server._replace(address=await reach(process.url), ids=ids)
-            return await _post_to_all(trial, [server, second])
+            return await post_to_all(trial, [server, second])
 
     both = replace(trial, servers=[trial.ours._replace(name=name) for name in ("one", "two")])
     return await both.compare(load, (row, PROCESSED_RATE), value=Value.SPEED, rounds=SERVERS_ROUNDS)
 
 
-async def _post_to_all(trial: Trial, servers: Sequence[Server]) -> Measurement:
+async def post_to_all(trial: Trial, servers: Sequence[Server]) -> Measurement:
     """Send orders to all servers at the same time, and wait until all orders are Completed."""
     load = partial(wrk.post_orders, trial, clients=CLIENTS // len(servers))
     parts = await asyncio.gather(*map(load, servers))

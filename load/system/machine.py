@@ -19,7 +19,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -123,6 +123,26 @@ def _file_system(folder: Path) -> str:
     mounts = [line.split() for line in _lines("/proc/mounts")]
     above = [(len(mount[1]), mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above)[1] if above else "unknown file system"
+
+
+class MachineTime(NamedTuple):
+    """The CPU time of all CPUs of the machine, in clock ticks: in use, and altogether."""
+
+    busy: int
+    all: int
+
+    @classmethod
+    def read(cls) -> Self:
+        # The fields are user, nice, system, idle, iowait, irq, softirq and steal.
+        ticks = [int(each) for each in _lines("/proc/stat")[0].split()[1:9]]
+        return cls(sum(ticks) - ticks[3] - ticks[4], sum(ticks))
+
+    def since(self, earlier: "MachineTime") -> "MachineTime":
+        return MachineTime(self.busy - earlier.busy, self.all - earlier.all)
+
+    @property
+    def busy_share(self) -> float:
+        return self.busy / max(1, self.all)
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
