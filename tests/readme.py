@@ -34,7 +34,7 @@ class Example(NamedTuple):
 
 def pages() -> list[Path]:
     """Returns every page of the documentation. Leaves out hidden folders: pytest's cache, for example, has a README."""
-    return [README, *sorted(ROOT.glob("[!.]*/README.md")), CONTRIBUTING]
+    return [README, *sorted(ROOT.glob("[!.]*/*.md")), CONTRIBUTING]
 
 
 def blocks(page: Path = README) -> list[Example]:
