@@ -1,6 +1,7 @@
 """The flags of the commands, and the commands themselves. Runs on the main thread."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,9 @@ OF_POSTGRESQL = (
     "needs a SQLite file as --database: back up and check a PostgreSQL database with PostgreSQL's own tools, such as"
     " pg_dump, pgBackRest and pg_amcheck"
 )
+
+NICENESS = 10
+"""A server on the same machine gets nine tenths of a CPU that a command and the server want to use."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         if self.move_to:
             move_orders(self.database, self.move_to, report=report)
             return 0
+        os.nice(NICENESS)
         with progress_bar() as progress:
             if self.backup:
                 back_up(self.database, self.backup, report=report, progress=progress)

@@ -26,6 +26,7 @@ def restore(path: Path, backup: Path, *, report: Report, progress: Progress) -> 
     lock = lock_database(path)
     replacement = Replacement(path)
     try:
+        replacement.check_unused()
         _copy(backup, replacement.incomplete, progress)
         if damage := check_copy(replacement.incomplete, progress=progress):
             raise BackupError(f"{backup} is damaged, so {path} was not changed: {damage}")

@@ -33,6 +33,7 @@ def repair(path: Path, *, report: Report, progress: Progress) -> bool:
     lock = lock_database(path)
     replacement = Replacement(path)
     try:
+        replacement.check_unused()
         check_leftover_wal(path.resolve())
         with read_snapshot(path) as source:
             found = find_errors(source, progress=progress)

@@ -6,17 +6,26 @@ and then gives this file the name `<database>.replacement`. From then on, the re
 killed, the next command or server that locks the database finishes the replacement, before it opens the database.
 """
 
+import fcntl
 import logging
 import os
+import struct
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.errors import DatabaseRefusedError
+from models.errors import DatabaseInUseError, DatabaseRefusedError
 from models.sqlite.files.lock import DatabaseLock
 
 SQLITE_SUFFIXES = ("-wal", "-shm", "-journal")
 """The suffixes of the files that SQLite creates beside a database."""
+
+_SHARED_LOCK = (0x40000002, 510)
+"""The first byte and the length of the range on which SQLite has a lock while a file with a WAL is open
+(https://www.sqlite.org/src/file/src/os.h)."""
+_LOCK = struct.Struct("hhqqi0q")
+"""Linux's `struct flock`: type, whence, first byte, length, process id."""
 
 _log = logging.getLogger("orders.replacement")
 
@@ -37,6 +46,9 @@ def lock_database(path: Path) -> DatabaseLock:
             lock.release()
             lock.acquire()
         replacement.discard()
+    except DatabaseRefusedError:
+        lock.discard()
+        raise
     except OSError as error:
         lock.discard()
         raise DatabaseRefusedError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
@@ -59,6 +71,19 @@ class Replacement:
         """Whether `decide` was called, possibly by a process that was killed, and `finish` has not returned."""
         return self._complete.exists()
 
+    def check_unused(self) -> None:
+        """Raises DatabaseInUseError if another program has the database open: it could remove the WAL of the new one.
+
+        Must not be called while this process has the database open with SQLite.
+        """
+        if sys.platform != "linux" or not self._path.exists():
+            return
+        with self._path.open("r+b") as file:
+            request = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, *_SHARED_LOCK, 0)
+            kind, *_, process = _LOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, request))
+        if kind != fcntl.F_UNLCK:
+            raise DatabaseInUseError(f"{self._path} is in use by another program, process {process}: end it first")
+
     def decide(self) -> None:
         """Syncs the new database, and decides that it replaces the old one. Gives it the owner and the mode of the
         old file."""
@@ -79,8 +104,9 @@ class Replacement:
     def finish(self) -> Path:
         """Renames the old files, and puts the new database in their place. Returns the new path of the old database.
 
-        If the process is killed, another one must call this method again.
+        If the process is killed, another one must call this method again. Raises DatabaseInUseError as `check_unused`.
         """
+        self.check_unused()
         old = self._name_at(int(self._complete.stat().st_mtime))
         for suffix in (*SQLITE_SUFFIXES, ""):
             file = Path(f"{self._path}{suffix}")

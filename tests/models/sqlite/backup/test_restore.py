@@ -1,5 +1,7 @@
 """Restores of a database file: what replaces what, what is kept, and what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from models.sqlite.backup.backup import back_up
 from models.sqlite.backup.restore import restore
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.files.opening import open_database
-from models.sqlite.files.replacement import Replacement
+from models.sqlite.files.replacement import Replacement, lock_database
 from models.sqlite.schema import SCHEMA_VERSION
 from tests.models.damage import damage_root
 from tests.models.old_schemas import SCHEMA_4
@@ -122,6 +124,36 @@ def test_nothing_is_restored_while_a_server_runs(killed: Killed) -> None:
     finally:
         lock.release()
     killed.assert_unchanged()
+
+
+OPEN = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM orders").fetchone()
+print("open", flush=True)
+sys.stdin.read()"""
+
+
+def test_nothing_is_restored_while_another_program_has_the_database_open(killed: Killed) -> None:
+    """The other program would remove the WAL of the restored database when it closes the old one."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OPEN, killed.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        text = rf"orders\.db is in use by another program, process {other.pid}: end it first$"
+        for _ in range(2):
+            with pytest.raises(DatabaseInUseError, match=text):
+                killed.restore()
+        # The next start does not finish a decided replacement either.
+        replacement = Replacement(killed.path)
+        killed.backup.rename(replacement.incomplete)
+        replacement.decide()
+        with pytest.raises(DatabaseInUseError, match=text):
+            lock_database(killed.path)
+        assert replacement.is_decided
+        other.communicate()
+    assert orders_in(killed.path) == killed.in_backup
 
 
 @pytest.mark.parametrize(
