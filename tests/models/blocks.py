@@ -3,13 +3,8 @@
 import sqlite3
 from typing import Any, NamedTuple, cast
 
+from models.sqlite.check.check_statements import COMPUTED_BLOCKS
 from models.sqlite.database import RetryingSqliteDatabase
-
-_COMPUTED = """
-SELECT sequence >> 11, min(created_us), max(created_us),
-    sum(DISTINCT iif(status = 'Completed', 1 << (sequence >> 6 & 31), 0)), sum(status = 'Processing'),
-    sum(DISTINCT iif(status = 'Processing', 1 << (sequence >> 6 & 31), 0))
-FROM orders GROUP BY sequence >> 11"""
 
 
 class Block(NamedTuple):
@@ -38,7 +33,7 @@ def check_blocks(connection: sqlite3.Connection) -> None:
 
 
 def computed_blocks(connection: sqlite3.Connection) -> list[Block]:
-    return [Block(*row) for row in connection.execute(_COMPUTED)]
+    return [Block(*row) for row in connection.execute(COMPUTED_BLOCKS)]
 
 
 def stored_blocks(connection: sqlite3.Connection) -> list[Block]:
@@ -48,7 +43,7 @@ def stored_blocks(connection: sqlite3.Connection) -> list[Block]:
 def fill_blocks(connection: sqlite3.Connection) -> None:
     """Replaces all rows. For tests that insert orders without the store."""
     connection.execute("DELETE FROM blocks")
-    connection.execute(f"INSERT INTO blocks {_COMPUTED}")
+    connection.execute(f"INSERT INTO blocks {COMPUTED_BLOCKS}")
 
 
 def connection_of(database: RetryingSqliteDatabase) -> sqlite3.Connection:

@@ -63,7 +63,7 @@ def test_a_server_with_a_damaged_index_starts_and_says_so(tmp_path: Path) -> Non
         assert server.stop() == 0
         for work in ("reads", "writes"):
             [line] = [line for line in server.log.splitlines() if f"ERROR {work} of the database fail" in line]
-            assert line.endswith(f"SQLITE_CORRUPT); to check the file: sqlite3 {path} 'PRAGMA integrity_check'")
+            assert line.endswith(f"SQLITE_CORRUPT); to check the file: python server.py --database {path} --check")
 
 
 def test_a_damaged_order_is_refused_and_the_others_are_processed(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_no_order_is_accepted_after_the_write_ahead_log_was_truncated(tmp_path: 
     [line] = [line for line in server.log.splitlines() if " ERROR writes of the database fail: " in line]
     assert f"another program truncated or overwrote {wal}: " in line
     assert "with up to 3 orders" in line
-    assert "integrity_check" not in line
+    assert "--check" not in line
     with ServerProcess(path) as server:
         assert_all_completed(server, range(1, 31))
         assert server.get("/metrics").body["total_orders"] == 30

@@ -90,6 +90,6 @@ def _wrong_blocks(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _invalid_orders(connection: sqlite3.Connection) -> Iterator[Finding]:
     orders = [order_id for (order_id,) in connection.execute(statements.INVALID_ORDERS)]
     for order_id in orders[:MAX_LISTED]:
-        yield Finding(f"order {order_id} has an invalid status, or items or metadata that are not JSON", False)
+        yield Finding(f"order {order_id} has an invalid value", False)
     if len(orders) > MAX_LISTED:
-        yield Finding(f"{len(orders) - MAX_LISTED:,} more orders are not valid", is_repairable=False)
+        yield Finding(f"{len(orders) - MAX_LISTED:,} more orders have an invalid value", is_repairable=False)

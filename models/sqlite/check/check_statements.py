@@ -20,7 +20,9 @@ SET_TOTALS = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in TOTALS_NAM
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 INVALID_ORDERS = f"""
 SELECT order_id FROM orders NOT INDEXED
-WHERE NOT json_valid(item_ids) OR (metadata NOT NULL AND NOT json_valid(metadata)) OR status NOT IN ({_STATUSES})"""
+WHERE typeof(user_id) <> 'integer' OR typeof(total_amount) <> 'integer' OR typeof(created_us) <> 'integer'
+    OR NOT json_valid(item_ids) OR json_type(item_ids) <> 'array'
+    OR (metadata NOT NULL AND NOT json_valid(metadata)) OR status NOT IN ({_STATUSES})"""
 
 # The rows that `models/sqlite/blocks.py` maintains.
 COMPUTED_BLOCKS = """

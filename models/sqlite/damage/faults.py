@@ -19,7 +19,7 @@ _DAMAGED_PAGE = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS", "SQLITE_IO
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", *_DAMAGED_PAGE)
 _INVALID_CONTENT = "SQLITE_ERROR"
 """SQLite's error if a stored text is not JSON, or if a table is missing."""
-_ADVICE_ON_CONTENT = "; PRAGMA integrity_check does not find this damage"
+_ADVICE_ON_CONTENT = "; SQLite's integrity check does not find this damage"
 _WHOLE_DATABASE = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -80,4 +80,4 @@ def concerns_orders(error: StorageError) -> bool:
 
 def advice_for(path: str) -> str:
     """The end of a log line about damage, which says how to check the database file `path`."""
-    return f"; to check the file: sqlite3 {shlex.quote(path)} 'PRAGMA integrity_check'"
+    return f"; to check the file: python server.py --database {shlex.quote(path)} --check"

@@ -21,7 +21,7 @@ from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids, is_dama
 from tests.models.shorthand_store import ShorthandStore
 
 ACCEPTED = Insertion.ACCEPTED
-ADVICE = "PRAGMA integrity_check"
+ADVICE = "to check the file: python server.py --database {} --check"
 
 
 # Reading
@@ -48,9 +48,9 @@ def test_a_damaged_order_alone_cannot_be_found(
     assert record.levelname == "ERROR"
     assert record.message.startswith(f"order {BAD} can't be read or written: ")
     if damage is damage_row:
-        assert record.message.endswith(f"; to check the file: sqlite3 {shop.path} '{ADVICE}'")
+        assert record.message.endswith(f"; {ADVICE.format(shop.path)}")
     else:
-        assert record.message.endswith(f"; {ADVICE} does not find this damage")
+        assert record.message.endswith("; SQLite's integrity check does not find this damage")
     assert "MARKER" not in record.message
 
 
@@ -258,7 +258,7 @@ def test_a_damaged_first_page_of_the_index_makes_both_kinds_of_work_fail(
         ("ERROR", "reads of the database fail"),
         ("ERROR", "writes of the database fail"),
     ]
-    assert all(ADVICE in message for message in caplog.messages)
+    assert all(ADVICE.format(shop.path) in message for message in caplog.messages)
 
 
 def test_a_damaged_place_for_the_next_ids_is_found_by_a_probe(tmp_path: Path, clock: Clock) -> None:

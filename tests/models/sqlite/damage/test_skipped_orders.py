@@ -1,5 +1,6 @@
 """Damaged orders are skipped, so that the other orders are processed. Damaged orders are tried again later."""
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
@@ -20,7 +21,9 @@ from tests.models.shop import BAD, DAMAGE, FIRST, Shop, damage_row, ids, padded
 from tests.models.shorthand_store import ShorthandStore
 
 ACCEPTED = Insertion.ACCEPTED
-ADVICE = "PRAGMA integrity_check"
+ADVICE = re.compile(
+    "to check the file: python server.py --database .* --check$|SQLite's integrity check does not find this damage$"
+)
 STAYS_PENDING = "the order with sequence 11 can't be read or written, and stays Pending: "
 STAYS_PROCESSING = "the order with sequence 11 can't be read or written, and stays Processing: "
 
@@ -41,7 +44,7 @@ def test_a_damaged_order_is_skipped_and_the_others_are_claimed(
         assert store.totals().pending == 1
         assert store.is_up(Work.WRITES)
     [message] = [each for each in caplog.messages if STAYS_PENDING in each]
-    assert ADVICE in message
+    assert ADVICE.search(message)
 
 
 @DAMAGE
@@ -132,7 +135,7 @@ def test_a_claim_that_fails_for_all_orders_is_logged_and_loses_no_outcome(
         assert store.find_one(first.order_id).status is Status.COMPLETED
         with pytest.raises(StorageDamagedError):
             store.claim()
-    assert any(record.levelname == "ERROR" and ADVICE in record.message for record in caplog.records)
+    assert any(record.levelname == "ERROR" and ADVICE.search(record.message) for record in caplog.records)
 
 
 def test_without_the_list_of_interrupted_attempts_the_store_opens(shop: Shop) -> None:
