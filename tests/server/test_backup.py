@@ -155,6 +155,29 @@ def test_a_signal_ends_a_backup_and_leaves_no_partial_file(tmp_path: Path, numbe
     assert contents(tmp_path) == before
 
 
+def run_on_full_disk(*flags: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SMALL_FILES, *command(*flags)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HANGS_AFTER_S,
+        check=False,
+    )
+
+
+def test_a_repair_on_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    shop = StoredShop(tmp_path / "orders.db")
+    shop.close()
+    with closing(sqlite3.connect(shop.path)) as connection, connection:
+        connection.execute("UPDATE totals SET completed = 7")
+    before = contents(tmp_path)
+    done = run_on_full_disk("--database", shop.path, "--check", "--repair")
+    assert (done.returncode, done.stdout) == (1, f"{shop.path}: totals has completed 7, counted 1\n")
+    assert re.fullmatch(r"server\.py: \S+ was not changed: disk I/O error\n", done.stderr)
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize("flag", ["--backup", "--restore"])
 def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path: Path, flag: str) -> None:
     (tmp_path / "target").mkdir()
@@ -162,14 +185,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path: Path, flag
     shop.close()
     target = tmp_path / "target" / "copy.db"
     source, database = (shop.path, target) if flag == "--restore" else (target, shop.path)
-    done = subprocess.run(
-        [sys.executable, "-c", SMALL_FILES, *command("--database", database, flag, source)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=HANGS_AFTER_S,
-        check=False,
-    )
+    done = run_on_full_disk("--database", database, flag, source)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"server\.py: \S+ can't be copied to \S+: [^\n]*\n", done.stderr)
     assert contents(tmp_path / "target") == {}

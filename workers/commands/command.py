@@ -15,7 +15,7 @@ from models.sqlite.backup.restore import restore
 from models.sqlite.check.check import check
 from models.sqlite.check.repair import repair
 from models.store import move_orders
-from workers.commands.progress_bar import progress_bar
+from workers.commands.progress_bar import ProgressBar
 
 FLAGS = ("move_to", "backup", "restore", "check")
 """The names of the flags of which each makes the program run a command instead of a server."""
@@ -45,18 +45,25 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self) -> int:
         """Runs the command. Returns the exit status, 0 or 1. Raises StartRefusedError if the command failed."""
-        report = partial(print, flush=True)
         if self.move_to:
-            move_orders(self.database, self.move_to, report=report)
+            move_orders(self.database, self.move_to, report=partial(print, flush=True))
             return 0
         os.nice(NICENESS)
-        with progress_bar() as progress:
+        progress = ProgressBar()
+
+        def report(line: str, /) -> None:
+            progress.hide()
+            print(line, flush=True)  # noqa: T201 - the output of the command
+
+        try:
             if self.backup:
                 back_up(self.database, self.backup, report=report, progress=progress)
             elif self.restore:
                 restore(self.database, self.restore, report=report, progress=progress)
             else:
                 return 0 if (repair if self.repair else check)(self.database, report=report, progress=progress) else 1
+        finally:
+            progress.hide()
         return 0
 
 

@@ -8,11 +8,12 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from models.errors import BackupError
+from models.errors import BackupError, StorageDamagedError, StorageError
 from models.progress import Progress, Report
 from models.sqlite.backup.copy import describe
 from models.sqlite.check import check_statements as statements
 from models.sqlite.check.check import find_errors, report_findings
+from models.sqlite.damage.faults import storage_errors
 from models.sqlite.files.leftover_wal import check_leftover_wal
 from models.sqlite.files.opening import check_path
 from models.sqlite.files.owner import read_only_uri
@@ -40,7 +41,9 @@ def repair(path: Path, *, report: Report, progress: Progress) -> bool:
         report_findings(path, found, report)
         if not any(finding.is_repairable for finding in found):
             return not found
-        _rebuild(path.resolve(), replacement.incomplete, progress)
+        replacement.incomplete.touch(0o600)
+        with storage_errors():
+            _rebuild(path.resolve(), replacement.incomplete, progress)
         with read_snapshot(replacement.incomplete) as rebuilt:
             left = find_errors(rebuilt, progress=progress)
         if any(finding.is_repairable for finding in left):
@@ -48,8 +51,10 @@ def repair(path: Path, *, report: Report, progress: Progress) -> bool:
         content = describe(replacement.incomplete)
         replacement.decide()
         old = replacement.finish()
-    except sqlite3.DatabaseError as error:
+    except StorageDamagedError as error:
         raise BackupError(f"{path} was not changed, because orders are damaged: {error}: restore a backup") from error
+    except (StorageError, sqlite3.DatabaseError) as error:
+        raise BackupError(f"{path} was not changed: {error}") from error
     except OSError as error:
         raise BackupError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
     finally:

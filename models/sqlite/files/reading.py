@@ -41,8 +41,6 @@ def snapshot(path: Path) -> Iterator[Snapshot]:
         raise DatabaseRefusedError(f"{path} does not exist, or is empty")
     lock = _lock(path)
     try:
-        if lock is None and not Path(f"{path.resolve()}-wal").exists():
-            raise DatabaseRefusedError(f"a server uses {path} under another path: use the same path as the server")
         with read_snapshot(path) as connection:
             yield Snapshot(connection, is_served=lock is None)
     finally:
@@ -54,7 +52,10 @@ def _lock(path: Path) -> DatabaseLock | None:
     """Locks the database. Returns None if a server uses it."""
     try:
         lock = lock_database(path)
-    except DatabaseInUseError:
+    except DatabaseInUseError as error:
+        # A server always has a WAL. If it uses another path of the file, the WAL is at that path.
+        if not Path(f"{path.resolve()}-wal").exists():
+            raise DatabaseRefusedError(f"{error}: use the path that the server uses") from error
         return None
     try:
         with suppress(sqlite3.DatabaseError):  # the database is damaged, which the caller finds

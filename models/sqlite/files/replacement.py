@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.errors import DatabaseInUseError, DatabaseRefusedError
+from models.errors import DatabaseRefusedError
 from models.sqlite.files.lock import DatabaseLock
 
 SQLITE_SUFFIXES = ("-wal", "-shm", "-journal")
@@ -72,7 +72,7 @@ class Replacement:
         return self._complete.exists()
 
     def check_unused(self) -> None:
-        """Raises DatabaseInUseError if another program has the database open: it could remove the WAL of the new one.
+        """Raises DatabaseRefusedError if another program has the database open: it could remove the WAL of the new one.
 
         Must not be called while this process has the database open with SQLite.
         """
@@ -82,7 +82,7 @@ class Replacement:
             request = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, *_SHARED_LOCK, 0)
             kind, *_, process = _LOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, request))
         if kind != fcntl.F_UNLCK:
-            raise DatabaseInUseError(f"{self._path} is in use by another program, process {process}: end it first")
+            raise DatabaseRefusedError(f"{self._path} is in use by another program, process {process}: end it first")
 
     def decide(self) -> None:
         """Syncs the new database, and decides that it replaces the old one. Gives it the owner and the mode of the
@@ -104,7 +104,8 @@ class Replacement:
     def finish(self) -> Path:
         """Renames the old files, and puts the new database in their place. Returns the new path of the old database.
 
-        If the process is killed, another one must call this method again. Raises DatabaseInUseError as `check_unused`.
+        If the process is killed, another one must call this method again. Raises DatabaseRefusedError like
+        `check_unused`.
         """
         self.check_unused()
         old = self._name_at(int(self._complete.stat().st_mtime))

@@ -143,14 +143,16 @@ def test_nothing_is_restored_while_another_program_has_the_database_open(killed:
         assert other.stdout.readline() == "open\n"
         text = rf"orders\.db is in use by another program, process {other.pid}: end it first$"
         for _ in range(2):
-            with pytest.raises(DatabaseInUseError, match=text):
+            with pytest.raises(DatabaseRefusedError, match=text):
                 killed.restore()
         # The next start does not finish a decided replacement either.
         replacement = Replacement(killed.path)
         killed.backup.rename(replacement.incomplete)
         replacement.decide()
-        with pytest.raises(DatabaseInUseError, match=text):
+        with pytest.raises(DatabaseRefusedError, match=text):
             lock_database(killed.path)
+        with pytest.raises(DatabaseRefusedError, match=text):
+            back_up(killed.path, killed.backup, report=Reports(), progress=ignore)
         assert replacement.is_decided
         other.communicate()
     assert orders_in(killed.path) == killed.in_backup
