@@ -20,6 +20,7 @@ from pathlib import Path
 from shutil import which
 
 from load.bench import background_trials, size_trials, trials
+from load.bench.backup_trial import backup
 from load.bench.copy_trial import insert_against_copy
 from load.bench.limits_trial import limits
 from load.bench.measurement import Meter
@@ -102,6 +103,9 @@ PLANS = {
     "stored-steady": _stored_plan("an open loop of 500 POST /order a second", size_trials.stored_steady),
     "stored-bulk": _stored_plan("POST /orders, 1,000 a request", size_trials.stored_bulk),
     "stored-metrics": _stored_plan("GET /metrics, one after another", size_trials.stored_metrics),
+    "stored-backup": Plan(
+        "an open loop of 500 POST /order a second while the file is backed up", backup, ("big",), needs_stored=True
+    ),
     "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
     "postgresql": Plan(
         "POST /order, on PostgreSQL against SQLite", full_cycle, (SQLITE, POSTGRESQL), needs_database=True

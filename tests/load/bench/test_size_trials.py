@@ -31,7 +31,7 @@ SMALL, BIG = 20, 300
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]
 # The other trials are tested with shops, below.
-RUN = ["stored-intake", "stored-reading", "stored-metrics", "start", "memory"]
+RUN = ["stored-intake", "stored-reading", "stored-metrics", "stored-backup", "start", "memory"]
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +59,17 @@ def test_trials_of_many_orders_run_on_copies_of_the_file(
     only = [word for name in RUN for word in ("--only", name)]
     flags = ["--runs", "1", "--seconds", "0.1", "--folder", str(folder), "--json", str(report), "--stored", str(stored)]
     status = command.main([*flags, *only])
+    out = capsys.readouterr().out
     result = json.loads(report.read_bytes())
     rows = {row["name"]: row for row in result["rows"]}
     assert [row["wrong_answers"] for row in rows.values()] == [{}] * (len(RUN) + 1)
     assert sum("with 3,000 stored orders against 500" in name for name in rows) == 3
+    assert any(name.endswith("during a backup of 3,000 orders, against none") for name in rows)
+    assert re.search(r"^        3,[0-9]+ orders, the newest accepted at .*, checked in [0-9.]+ s$", out, re.MULTILINE)
     assert "GET /metrics with 3,000 stored orders, one after another" in rows
     assert "from exec to the first 200 of /readyz with 3,000 stored orders and 400 Pending" in rows
     assert all(row["median"] > 0 for row in rows.values())
     assert status == (0 if result["passed"] else 1)
-    out = capsys.readouterr().out
     assert "small has 500 orders, big has 3,000" in out
     assert "with 3,000 orders by arrays" in out
     assert list(folder.iterdir()) == []
