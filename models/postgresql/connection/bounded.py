@@ -38,6 +38,27 @@ class SyncedCursor(psycopg.Cursor[Any]):
         return super().fetchone()
 
 
+class DeferredPipeline(psycopg.Pipeline):
+    """A pipeline that sends its statements together, when a Sync message ends this part of the pipeline.
+
+    The pipeline of psycopg sends each statement at once, so that PostgreSQL wakes up for each of them. Overrides two
+    private methods of psycopg, whose version is fixed: see PSYCOPG in `models/store.py`.
+    """
+
+    def __init__(self, connection: "BoundedConnection") -> None:
+        super().__init__(connection)
+        self._is_part_complete = False
+
+    def _enqueue_sync(self) -> None:
+        super()._enqueue_sync()
+        self._is_part_complete = True
+
+    def _communicate_gen(self) -> PQGen[None]:
+        if self._is_part_complete:
+            self._is_part_complete = False
+            yield from super()._communicate_gen()
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that closes itself if PostgreSQL has not answered for `answer_s` seconds.
 
@@ -57,6 +78,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @contextmanager
     def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        self._pipeline = DeferredPipeline(self)
         with super().pipeline() as self.open_pipeline:
             try:
                 yield self.open_pipeline
