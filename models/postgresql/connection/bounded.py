@@ -41,7 +41,7 @@ class SyncedCursor(psycopg.Cursor[Any]):
 class DeferredPipeline(psycopg.Pipeline):
     """A pipeline that sends its statements together, when a Sync message ends this part of the pipeline.
 
-    The pipeline of psycopg sends each statement at once, so that PostgreSQL wakes up for each of them. Overrides two
+    The pipeline of psycopg sends each statement at once, so that PostgreSQL wakes up for each of them. Overrides
     private methods of psycopg, whose version is fixed: see PSYCOPG in `models/store.py`.
     """
 
@@ -57,6 +57,11 @@ class DeferredPipeline(psycopg.Pipeline):
         if self._is_part_complete:
             self._is_part_complete = False
             yield from super()._communicate_gen()
+
+    def _exit_gen(self) -> PQGen[None]:
+        # Without this condition, the end of a pipeline would take a round trip even after the last Sync message.
+        if self.command_queue or self.result_queue:
+            yield from super()._exit_gen()
 
 
 class BoundedConnection(psycopg.Connection[Any]):
