@@ -20,7 +20,7 @@ from models.sqlite.files.reading import interruptible
 
 STEP_PAGES = 64
 """How many pages (of 4 KiB) one step copies."""
-PAUSE_FACTOR = 3.0
+PAUSE_FACTOR = 8.0
 """How long a paced copy pauses after each step, as a multiple of the duration of the step."""
 _COUNT = "SELECT pending + processing + completed + failed + cancelled FROM totals"
 _NEWEST = "SELECT created_us FROM orders ORDER BY sequence DESC LIMIT 1"
