@@ -33,9 +33,9 @@ def back_up(path: Path, target: Path, *, report: Report, progress: Progress) -> 
     try:
         with _incomplete_file(target) as incomplete:
             began_s = time.monotonic()
-            _copy(path, target, incomplete, progress)
+            is_served = _copy(path, target, incomplete, progress)
             copied_s = time.monotonic()
-            if damage := check_copy(incomplete, progress=progress):
+            if damage := check_copy(incomplete, is_paced=is_served, progress=progress):
                 raise BackupError(f"{path} is damaged, so {target} was not written: {damage}")
             checked_s = time.monotonic()
             content = describe(incomplete)
@@ -51,7 +51,8 @@ def back_up(path: Path, target: Path, *, report: Report, progress: Progress) -> 
     report(f"{target}: {content}; {target.stat().st_size:,} bytes, {times}")
 
 
-def _copy(path: Path, target: Path, incomplete: Path, progress: Progress) -> None:
+def _copy(path: Path, target: Path, incomplete: Path, progress: Progress) -> bool:
+    """Copies the database to `incomplete`. Returns whether a server uses the database."""
     with snapshot(path) as source:
         try:
             copy_database(
@@ -63,6 +64,7 @@ def _copy(path: Path, target: Path, incomplete: Path, progress: Progress) -> Non
             )
         except sqlite3.DatabaseError as error:
             raise BackupError(f"{path} can't be copied to {target}: {error}") from error
+        return source.is_served
 
 
 def _check_target(path: Path, target: Path) -> None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from models.progress import Progress
@@ -22,6 +21,8 @@ STEP_PAGES = 64
 """How many pages (of 4 KiB) one step copies."""
 PAUSE_FACTOR = 8.0
 """How long a paced copy pauses after each step, as a multiple of the duration of the step."""
+CHECK_PAUSE_FACTOR = 1.0
+"""The same for a paced check. It needs more CPU time, but meanwhile the server can make checkpoints."""
 _COUNT = "SELECT pending + processing + completed + failed + cancelled FROM totals"
 _NEWEST = "SELECT created_us FROM orders ORDER BY sequence DESC LIMIT 1"
 
@@ -69,15 +70,31 @@ def copy_database(
         os.close(descriptor)
 
 
-def check_copy(path: Path, *, progress: Progress) -> str | None:
+def check_copy(
+    path: Path,
+    *,
+    is_paced: bool,
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> str | None:
     """The first error that SQLite's integrity check finds in the copy; None if there is none.
 
-    Raises sqlite3.DatabaseError if the check can't be made.
+    `is_paced` makes pauses. Raises sqlite3.DatabaseError if the check can't be made.
     """
     progress("Checking")
+    began_s = clock()
+
+    def after_step() -> None:
+        nonlocal began_s
+        progress("Checking")
+        if is_paced:
+            sleep((clock() - began_s) * CHECK_PAUSE_FACTOR)
+            began_s = clock()
+
     with (
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection,
-        interruptible(connection, partial(progress, "Checking")),
+        interruptible(connection, after_step),
     ):
         return next(integrity_errors(connection, limit=1), None)
 

@@ -28,7 +28,7 @@ def restore(path: Path, backup: Path, *, report: Report, progress: Progress) -> 
     try:
         replacement.check_unused()
         _copy(backup, replacement.incomplete, progress)
-        if damage := check_copy(replacement.incomplete, progress=progress):
+        if damage := check_copy(replacement.incomplete, is_paced=False, progress=progress):
             raise BackupError(f"{backup} is damaged, so {path} was not changed: {damage}")
         content = describe(replacement.incomplete)
         replacement.decide()

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import BackupError, DatabaseRefusedError
 from models.sqlite.backup.backup import back_up
-from models.sqlite.backup.copy import PAUSE_FACTOR, STEP_PAGES, copy_database
+from models.sqlite.backup.copy import CHECK_PAUSE_FACTOR, PAUSE_FACTOR, STEP_PAGES, check_copy, copy_database
 from models.sqlite.files.lock import DatabaseLock, LockedFile
 from models.sqlite.files.replacement import Replacement
 from tests.models.damage import damage_root
@@ -128,6 +128,20 @@ def test_a_paced_copy_pauses_in_proportion_to_the_time_of_each_step(shop: Stored
             )
         assert set(pauses) == ({2.0 * PAUSE_FACTOR} if is_paced else set())
     assert len(pauses) > 2
+
+
+def test_a_paced_check_pauses_in_proportion_to_the_time_of_each_step(shop: StoredShop) -> None:
+    shop.insert(5_000)
+    shop.close()
+    now_s, pauses = [0.0], list[float]()
+
+    def clock() -> float:
+        now_s[0] += 2.0
+        return now_s[0]
+
+    for is_paced in (False, True):
+        assert check_copy(shop.path, is_paced=is_paced, progress=ignore, sleep=pauses.append, clock=clock) is None
+        assert set(pauses) == ({2.0 * CHECK_PAUSE_FACTOR} if is_paced else set())
 
 
 def test_a_backup_replaces_an_older_one_and_an_empty_file_and_follows_a_link(shop: StoredShop, tmp_path: Path) -> None:
