@@ -1,7 +1,5 @@
 """Restores of a database file: what replaces what, what is kept, and what is refused."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,53 +9,12 @@ from models.sqlite.backup.backup import back_up
 from models.sqlite.backup.restore import restore
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.files.opening import open_database
-from models.sqlite.files.replacement import Replacement, lock_database
 from models.sqlite.schema import SCHEMA_VERSION
 from tests.models.damage import damage_root
 from tests.models.old_schemas import SCHEMA_4
 from tests.models.other_programs import create
-from tests.models.sqlite.stored_shop import Reports, StoredShop, contents, ignore, orders_in
-
-OLD_FILES = ("orders.db", "orders.db-wal", "orders.db-shm")
-
-
-class Killed:
-    """The files of a killed server on `path`, with a WAL, and a backup with fewer orders, in another folder."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "shop").mkdir()
-        shop = StoredShop(folder / "shop" / "orders.db")
-        self.path, self.backup = shop.path, folder / "backup.db"
-        back_up(shop.path, self.backup, report=Reports(), progress=ignore)
-        self.in_backup = shop.orders()
-        shop.insert(5)
-        self.latest = shop.orders()
-        shop.kill()
-        self.files = contents(self.path.parent)
-        assert set(self.files) == set(OLD_FILES)
-
-    def restore(self) -> list[str]:
-        reports = Reports()
-        restore(self.path, self.backup, report=reports, progress=ignore)
-        return reports.lines
-
-    def assert_unchanged(self) -> None:
-        assert contents(self.path.parent) == self.files
-
-    def assert_restored(self) -> list[Path]:
-        """Checks that the database has the orders of the backup, and the old files those after it. Returns them."""
-        assert orders_in(self.path) == self.in_backup
-        old_files = sorted(self.path.parent.glob("orders.db.old-*"))
-        assert [file.read_bytes() for file in old_files] == [
-            self.files[name] for name in ("orders.db", "orders.db-shm", "orders.db-wal")
-        ]
-        assert sorted(each.name for each in self.path.parent.iterdir()) == ["orders.db", *(f.name for f in old_files)]
-        return old_files
-
-
-@pytest.fixture
-def killed(tmp_path: Path) -> Killed:
-    return Killed(tmp_path)
+from tests.models.sqlite.backup.killed import Killed
+from tests.models.sqlite.stored_shop import Reports, contents, ignore, orders_in
 
 
 def test_a_restore_replaces_the_database_and_keeps_the_old_files(killed: Killed) -> None:
@@ -126,36 +83,12 @@ def test_nothing_is_restored_while_a_server_runs(killed: Killed) -> None:
     killed.assert_unchanged()
 
 
-OPEN = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
-connection.execute("SELECT count(*) FROM orders").fetchone()
-print("open", flush=True)
-sys.stdin.read()"""
-
-
-def test_nothing_is_restored_while_another_program_has_the_database_open(killed: Killed) -> None:
-    """The other program would remove the WAL of the restored database when it closes the old one."""
-    with subprocess.Popen(
-        [sys.executable, "-c", OPEN, killed.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
-        text = rf"orders\.db is in use by another program, process {other.pid}: end it first$"
-        for _ in range(2):
-            with pytest.raises(DatabaseRefusedError, match=text):
-                killed.restore()
-        # The next start does not finish a decided replacement either.
-        replacement = Replacement(killed.path)
-        killed.backup.rename(replacement.incomplete)
-        replacement.decide()
-        with pytest.raises(DatabaseRefusedError, match=text):
-            lock_database(killed.path)
-        with pytest.raises(DatabaseRefusedError, match=text):
-            back_up(killed.path, killed.backup, report=Reports(), progress=ignore)
-        assert replacement.is_decided
-        other.communicate()
-    assert orders_in(killed.path) == killed.in_backup
+def test_a_restored_database_is_not_taken_for_a_backup(killed: Killed, tmp_path: Path) -> None:
+    killed.restore()
+    other = tmp_path / "other.db"
+    open_database(other)
+    with pytest.raises(BackupError, match="exists, and is not a backup"):
+        back_up(other, killed.path, report=Reports(), progress=ignore)
 
 
 @pytest.mark.parametrize(
@@ -236,47 +169,3 @@ def test_a_failed_restore_leaves_no_new_database_behind(killed: Killed, tmp_path
     with pytest.raises(BackupError, match="is damaged"):
         restore(tmp_path / "new" / "orders.db", killed.backup, report=Reports(), progress=ignore)
     assert contents(tmp_path / "new") == {}
-
-
-@pytest.mark.parametrize("step", ["Copying", "Checking"])
-def test_an_interrupted_restore_changes_nothing(killed: Killed, step: str) -> None:
-    def interrupt(now: str, done: int = 0, total: int | None = None, /) -> None:
-        if now == step:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        restore(killed.path, killed.backup, report=Reports(), progress=interrupt)
-    killed.assert_unchanged()
-
-
-@pytest.mark.parametrize("renamed", range(5))
-def test_the_next_server_finishes_a_replacement_that_was_killed_between_renames(killed: Killed, renamed: int) -> None:
-    """`renamed` is how many of the renames of `finish` were made: SQLite's files, the database, the new database."""
-    replacement = Replacement(killed.path)
-    killed.backup.rename(replacement.incomplete)
-    replacement.decide()
-    assert replacement.is_decided
-    names = contents(killed.path.parent)
-    old = replacement.finish()
-    # Undoes the last renames.
-    if renamed < 4:
-        killed.path.rename(f"{killed.path}.replacement")
-    for suffix in ("-wal", "-shm", "")[renamed:]:
-        Path(f"{old}{suffix}").rename(f"{killed.path}{suffix}")
-    assert renamed > 0 or contents(killed.path.parent) == names
-    killed.assert_restored()
-
-
-def test_the_rest_of_a_killed_copy_is_removed_at_the_next_start(killed: Killed) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{killed.path}.incomplete{suffix}").write_bytes(b"x")
-    assert orders_in(killed.path) == killed.latest
-    assert list(contents(killed.path.parent)) == ["orders.db"]
-
-
-def test_a_restored_database_is_not_taken_for_a_backup(killed: Killed, tmp_path: Path) -> None:
-    killed.restore()
-    other = tmp_path / "other.db"
-    open_database(other)
-    with pytest.raises(BackupError, match="exists, and is not a backup"):
-        back_up(other, killed.path, report=Reports(), progress=ignore)
