@@ -3,6 +3,10 @@
 The copy is made by SQLite's backup API (https://www.sqlite.org/backup.html) in small steps. Usually, such a backup
 begins again when another process has changed the database, so it would not end while a server is busy. Here, one read
 transaction lasts from the first step to the last one, so SQLite copies one snapshot while the server writes.
+
+Meanwhile, the WAL can't begin anew, so it grows by all commits. Without a pause, the copy would hold the snapshot for a
+shorter time, but delay the commits of the server more. `VACUUM INTO` also copies a snapshot, but it can't pause, and
+needs more than twice the CPU time (4.3 s instead of 1.9 s for 10,000,000 orders), because it copies row by row.
 """
 
 import os
