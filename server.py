@@ -132,7 +132,9 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 async def serve(settings: Settings, selected: SelectedProcessor, coroutines: CoroutineThread, log: LogWriter) -> bool:
-    """Serves until SIGTERM or SIGINT, then waits up to `drain_timeout` seconds for running requests and attempts.
+    """Serves until SIGTERM or SIGINT, and for `stop_delay` seconds more.
+
+    Then waits up to `drain_timeout` seconds for running requests and attempts.
 
     Returns False if it abandoned attempts, whose threads still run. If it raises StartRefusedError or a storage error,
     no order has been accepted.
@@ -206,10 +208,14 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
         if warning := exposure_warning(addresses_of(sockets), has_keys=bool(keys), has_tls=bool(tls)):
             _log.warning("%s", warning)
         await stop.wait()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+        if http.stop_delay:
+            _log.info("requests are still served for %g s, while /readyz responds with 503", http.stop_delay)
+            api.announce_stop()
+            await asyncio.sleep(http.stop_delay)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _log.info("stopping")
         abandoned, _ = await asyncio.gather(service.stop(processing.drain_timeout), api.drain(processing.drain_timeout))
         await service.close()

@@ -60,7 +60,7 @@ class HttpApi:
         self._server = BoundedHTTPServer(
             self.router,
             lane=Lane(
-                build_plain_router(service=service, telemetry=telemetry, guard=guard, pages=pages),
+                build_plain_router(service=service, telemetry=telemetry, guard=guard, in_flight=in_flight, pages=pages),
                 in_flight,
                 IterationBudget(clock=time.perf_counter),
                 access_log,
@@ -79,6 +79,10 @@ class HttpApi:
     def replace_tls(self, tls: ssl.SSLContext) -> None:
         """Uses this context for new connections. The server must already serve HTTPS."""
         self._server.ssl_options = tls
+
+    def announce_stop(self) -> None:
+        """From now on, `/readyz` responds with 503. All other requests are served as before, until `drain`."""
+        self._in_flight.stopping = True
 
     async def drain(self, timeout_s: float) -> None:
         """Stops accepting connections, then waits up to `timeout_s` seconds until all responses are sent."""

@@ -13,6 +13,8 @@ from handlers.security.hosts import parse_hosts
 from handlers.security.rate_limit import RateLimit, parse_rate_limit
 from handlers.transport.sockets import check_host, check_port
 
+MAX_STOP_DELAY_S = 86_400.0
+
 _SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+:[0-9]+")
 
 
@@ -28,6 +30,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Path | None
     access_log: bool
     log_format: str
+    stop_delay: float
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +68,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="log a line for each request",
     )
     add("--log-format", type=check_format, default=TEXT, help="format of log lines: text or json")
+    add(
+        "--stop-delay",
+        type=_check_delay,
+        default="0",
+        help="seconds for which the server still serves requests after SIGTERM, while /readyz responds with 503",
+    )
 
 
 def is_service_link(variable: str, value: str) -> bool:
@@ -82,6 +91,17 @@ def settings_from(values: Mapping[str, Any]) -> HttpSettings:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ValueError("--tls-cert and --tls-key must be used together")
     return settings
+
+
+def _check_delay(text: str) -> float:
+    message = f"must be a number from 0 to {MAX_STOP_DELAY_S:g}"
+    try:
+        delay_s = float(text)
+    except ValueError:
+        raise ValueError(message) from None
+    if not 0 <= delay_s <= MAX_STOP_DELAY_S:
+        raise ValueError(message)
+    return delay_s
 
 
 def _switch(text: str) -> bool:

@@ -21,9 +21,9 @@ def live_state() -> Any:
     return {"status": "ok"}
 
 
-async def ready_state(*, service: Service, is_draining: bool) -> Any:
+async def ready_state(*, service: Service, in_flight: InFlightRequests) -> Any:
     """The body of a response of `/readyz`. Raises a Problem or a StorageError if the server is not ready."""
-    if is_draining:
+    if in_flight.stopping:
         raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
     await service.check_storage()
     return {"status": "ok", "paused": service.is_paused}
@@ -46,7 +46,7 @@ class ReadyHandler(BaseHandler):
         self._service = service
 
     async def get(self) -> None:
-        self.answer_json(await ready_state(service=self._service, is_draining=self._in_flight.draining))
+        self.answer_json(await ready_state(service=self._service, in_flight=self._in_flight))
 
     head = get
 
@@ -64,8 +64,9 @@ class PlainLive:
 class PlainReady:
     """`GET /readyz` on the plain lane."""
 
-    def __init__(self, *, service: Service) -> None:
+    def __init__(self, *, service: Service, in_flight: InFlightRequests) -> None:
         self._service = service
+        self._in_flight = in_flight
         self._tasks: set[asyncio.Task[None]] = set()
 
     def takes(self, head: PlainHead) -> bool:
@@ -78,7 +79,7 @@ class PlainReady:
 
     async def _serve(self, request: PlainRequest) -> None:
         try:
-            state = await ready_state(service=self._service, is_draining=request.is_draining)
+            state = await ready_state(service=self._service, in_flight=self._in_flight)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             request.fail(error)
         else:

@@ -58,10 +58,12 @@ def read_pages(*, version: str, has_keys: bool) -> Pages:
     return Pages(page, read_docs(), static_content(text, "application/json"))
 
 
-def build_plain_router(*, service: Service, telemetry: Telemetry, guard: Guard, pages: Pages) -> PlainRouter:
+def build_plain_router(
+    *, service: Service, telemetry: Telemetry, guard: Guard, in_flight: InFlightRequests, pages: Pages
+) -> PlainRouter:
     """Builds the handler of requests on the plain lane (`handlers/transport/lane.py`)."""
     endpoints: dict[str, PlainEndpoint] = {path: PlainContent(content) for path, content in pages.by_path().items()}
-    endpoints |= {"/livez": PlainLive(), "/readyz": PlainReady(service=service)}
+    endpoints |= {"/livez": PlainLive(), "/readyz": PlainReady(service=service, in_flight=in_flight)}
     return PlainRouter(PlainOrders(service=service, instruments=telemetry.instruments), endpoints, guard=guard)
 
 

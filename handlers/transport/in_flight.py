@@ -23,6 +23,8 @@ class InFlightRequests:
     """
 
     def __init__(self) -> None:
+        self.stopping = False
+        """Whether the server will stop soon, or is stopping. Then `/readyz` responds with 503."""
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
         """A listener removes itself when it no longer waits for its client."""
@@ -48,8 +50,8 @@ class InFlightRequests:
             self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
-        """Sets `draining`, and waits until no request is in flight, at most `timeout_s` seconds."""
-        self.draining = True
+        """Sets `stopping` and `draining`, and waits until no request is in flight, at most `timeout_s` seconds."""
+        self.stopping = self.draining = True
         for listener in list(self.drain_listeners):
             listener.drain_started()
         try:

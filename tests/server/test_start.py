@@ -193,6 +193,9 @@ def test_a_port_in_use_is_refused_and_no_file_is_created(tmp_path: Path) -> None
         ["--max-intake", "0"],
         ["--drain-timeout", "-1"],
         ["--drain-timeout", "nan"],
+        ["--stop-delay", "-1"],
+        ["--stop-delay", "nan"],
+        ["--stop-delay", "soon"],
         ["--processor", "magic"],
         ["--host", ""],
         ["stray"],
@@ -303,6 +306,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "tls_key": None,
         "access_log": False,
         "log_format": "text",
+        "stop_delay": 0.0,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import assert_all_completed
-from tests.process import DEADLINE_S, PostingClients, ServerProcess, is_on_postgresql, order, run_server
+from tests.process import DEADLINE_S, PostingClients, ServerProcess, is_on_postgresql, order, run_server, wait_until
 from tests.storage_faults import locked_database
 
 ROUNDS = 10
@@ -78,6 +78,47 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
         wait_until_refusing(server)
         server.signal(signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM
+
+
+def is_stopping(server: ServerProcess) -> bool:
+    ready = server.get("/readyz")
+    return (ready.status, ready.body.get("type")) == (503, "/problems/stopping")
+
+
+@pytest.mark.slow
+def test_requests_are_served_during_the_stop_delay_and_a_second_signal_ends_it(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "orders.db", "--stop-delay", "86400") as server, server.client() as kept:
+        assert kept.post(order(1)).status == 202
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: is_stopping(server))
+        assert server.get("/livez").status == 200
+        new = server.post(order(2))
+        assert (new.status, new.headers["Connection"]) == (202, None)
+        waited = kept.ask("GET", "/order/2?wait=30")
+        assert (waited.body["status"], waited.headers["Connection"]) == ("Completed", None)
+        metrics = kept.ask("GET", "/metrics")
+        assert (metrics.status, metrics.headers["Connection"]) == (200, None)
+        ready = kept.ask("GET", "/readyz")
+        assert (ready.status, ready.headers["Connection"], ready.headers["Retry-After"]) == (503, None, "1")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == -signal.SIGTERM
+    with ServerProcess(tmp_path / "orders.db") as server:
+        assert_all_completed(server, [1, 2])
+
+
+@pytest.mark.slow
+def test_the_server_stops_after_the_stop_delay_without_a_second_signal(tmp_path: Path) -> None:
+    delay_s = 0.5
+    with ServerProcess(tmp_path / "orders.db", "--stop-delay", str(delay_s)) as server:
+        began_s = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began_s >= delay_s
+    _, *lines = server.log.splitlines()
+    assert [line.partition(" INFO ")[2] for line in lines] == [
+        "requests are still served for 0.5 s, while /readyz responds with 503",
+        "stopping",
+        "stopped",
+    ]
 
 
 @pytest.mark.slow
