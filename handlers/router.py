@@ -86,9 +86,9 @@ class Router(HTTPServerConnectionDelegate):
         elif path == "/orders" and method == "POST":
             return self._bulk.open(head)
         elif path == "/orders/events" and method == "GET":
-            delegate = OrderEventsExchange(head, streams=telemetry.order_events, errors=errors)
+            delegate = OrderEventsExchange(head, streams=telemetry.order_events, in_flight=in_flight, errors=errors)
         elif path == "/metrics/events" and method == "GET":
-            delegate = MetricEventsExchange(head, streams=telemetry.metric_events, errors=errors)
+            delegate = MetricEventsExchange(head, streams=telemetry.metric_events, in_flight=in_flight, errors=errors)
         else:
             delegate = self._application.find_handler(head.as_bodyless_request())
             if head.expects_continue:

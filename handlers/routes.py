@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from handlers.health import LiveHandler, PlainLive, PlainReady, ReadyHandler
 from handlers.logs.access_log import AccessLog
@@ -84,6 +84,10 @@ def build_router(
     everywhere: dict[str, Any] = {"in_flight": in_flight}
     orders = everywhere | {"service": service}
     metrics = orders | {"snapshots": telemetry.snapshots, "prometheus": telemetry.prometheus}
+
+    def count_response(handler: RequestHandler) -> None:
+        in_flight.responses[handler.get_status()] += 1
+
     application = Application(
         [
             # The router passes requests with an allowed method to an Exchange. OtherMethodHandler rejects all others.
@@ -110,7 +114,7 @@ def build_router(
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=everywhere,
-        log_function=lambda handler: None,
+        log_function=count_response,
     )
     errors = ErrorResponder(application=application, in_flight=in_flight)
     bulk = BulkEndpoint(

@@ -86,6 +86,8 @@ class Instruments:
         self.commit_orders = Histogram(_ORDER_BOUNDS)
         """Number of new orders in each commit with new orders."""
         self.intake = dict.fromkeys(IntakeOutcome, 0)
+        self.responses: Mapping[int, int] = {}
+        """How many HTTP responses had each status. `HttpApi` sets this."""
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
         self.busy_workers = 0
         self.overdue_attempts = 0

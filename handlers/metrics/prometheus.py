@@ -129,6 +129,10 @@ class _OrderCollector(Collector):
         for outcome, count in measured.intake.items():
             intake.add_metric([outcome.value], count)
         yield intake
+        responses = CounterMetricFamily("orders_http_responses", "HTTP responses, by status.", labels=["status"])
+        for code, count in measured.responses.items():
+            responses.add_metric([str(code)], count)
+        yield responses
         attempts = CounterMetricFamily("orders_attempts", "Ended attempts, by outcome.", labels=["outcome"])
         for end, count in measured.attempts.items():
             attempts.add_metric([end.value], count)

@@ -90,6 +90,7 @@ class Exchange(HTTPMessageDelegate):
         if self._in_flight.draining:
             all_headers["Connection"] = "close"
         is_head = head.start_line.method == "HEAD"
+        self._in_flight.responses[start_line.code] += 1
         connection.write_headers(start_line, HTTPHeaders(all_headers), b"" if is_head else body)
         connection.finish()
 

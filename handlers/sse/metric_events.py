@@ -11,9 +11,11 @@ from tornado.httputil import HTTPMessageDelegate
 from handlers.metrics.history import History
 from handlers.metrics.snapshot import SnapshotSource, storage_view
 from handlers.requests.error_responses import ErrorResponder
+from handlers.requests.exchange import OK
 from handlers.requests.query_parameters import QueryParameters
 from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
+from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from models.errors import QueueClosedError, QueueFullError
 from models.health import StorageStatus
@@ -107,8 +109,11 @@ class MetricEventStreams:
 class MetricEventsExchange(HTTPMessageDelegate):
     """`GET /metrics/events`: opens a stream, or responds with a problem."""
 
-    def __init__(self, head: RequestHead, *, streams: MetricEventStreams, errors: ErrorResponder) -> None:
+    def __init__(
+        self, head: RequestHead, *, streams: MetricEventStreams, in_flight: InFlightRequests, errors: ErrorResponder
+    ) -> None:
         self._head = head
+        self._in_flight = in_flight
         self._streams = streams
         self._errors = errors
 
@@ -117,6 +122,7 @@ class MetricEventsExchange(HTTPMessageDelegate):
             QueryParameters(self._head.as_request().query_arguments, allowed=()).check()
             self._head.response_headers[KEY_SCOPE] = self._head.scope
             self._streams.open(self._head)
+            self._in_flight.responses[OK.code] += 1
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tornado.httputil import HTTPMessageDelegate
 
 from handlers.requests.error_responses import ErrorResponder
-from handlers.requests.exchange import cancel_on_disconnect
+from handlers.requests.exchange import OK, cancel_on_disconnect
 from handlers.requests.query_parameters import QueryParameters
 from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, as_chunk
@@ -19,6 +19,7 @@ from handlers.sse.event_log import Event, EventFilter, EventLog
 from handlers.sse.event_reader import OrderEventReader
 from handlers.sse.feed_progress import FeedProgress
 from handlers.sse.reader_index import ReaderIndex
+from handlers.transport.in_flight import InFlightRequests
 from models.changes import OrderChange
 from models.errors import QueueClosedError, QueueFullError
 from models.feed import FeedRead, FeedRow
@@ -210,8 +211,11 @@ class OrderEventsExchange(HTTPMessageDelegate):
     If the client disconnects before that, the request no longer counts as a reader.
     """
 
-    def __init__(self, head: RequestHead, *, streams: OrderEventStreams, errors: ErrorResponder) -> None:
+    def __init__(
+        self, head: RequestHead, *, streams: OrderEventStreams, in_flight: InFlightRequests, errors: ErrorResponder
+    ) -> None:
         self._head = head
+        self._in_flight = in_flight
         self._streams = streams
         self._errors = errors
 
@@ -225,16 +229,20 @@ class OrderEventsExchange(HTTPMessageDelegate):
             parameters.check()
             last_id = self._head.headers.get("Last-Event-ID") or None
             if self._streams.is_ready(last_id):
-                self._streams.open(self._head, event_filter, last_id)
+                self._open(event_filter, last_id)
             else:
                 opening = asyncio.create_task(self._open_when_ready(event_filter, last_id))
                 cancel_on_disconnect(self._head, opening)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)
 
+    def _open(self, event_filter: EventFilter, last_id: str | None) -> None:
+        self._streams.open(self._head, event_filter, last_id)
+        self._in_flight.responses[OK.code] += 1
+
     async def _open_when_ready(self, event_filter: EventFilter, last_id: str | None) -> None:
         try:
             await self._streams.until_ready(last_id)
-            self._streams.open(self._head, event_filter, last_id)
+            self._open(event_filter, last_id)
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the task
             self._errors.respond(self._head, error)

@@ -1,8 +1,13 @@
-"""Counts the requests in flight, and drains them: finishes them before the server stops. Runs on the event loop."""
+"""Counts requests and responses. Drains requests: finishes them before the server stops. Runs on the event loop."""
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Protocol
+
+COUNTED_FROM_START = (200, 202, 422, 500, 503)
+"""Common statuses, which have a count from the start. If the count of a status appeared only with its first response,
+Prometheus would not see that the count has increased."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,8 @@ class InFlightRequests:
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
         """A listener removes itself when it no longer waits for its client."""
+        self.responses: Counter[int] = Counter(dict.fromkeys(COUNTED_FROM_START, 0))
+        """How many responses had each status. Callers count a response when they send it."""
         self._requests: set[object] = set()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -208,6 +208,8 @@ class LaneConnection(asyncio.Protocol):
         else:
             self._transport.write(response)
         lane = self._lane
+        if request.status is not None:
+            lane.in_flight.responses[request.status] += 1
         if lane.recorder is not None:
             lane.recorder.record(request)
         if request.head.is_last or lane.in_flight.draining or (self._has_eof and not self._data and not self._more):

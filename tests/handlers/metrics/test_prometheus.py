@@ -18,8 +18,9 @@ from models.health import StorageStatus, Work
 from models.order import Status
 from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
 from tests.handlers.conftest import StartApi
+from tests.handlers.event_stream import open_stream
 from tests.handlers.processing import claim, end
-from tests.handlers.running_api import RunningApi
+from tests.handlers.running_api import RunningApi, Way, get_text
 from tests.models.samples import SECOND_US, SERVERS, claimed_order, new_order, order_text
 from tests.process import is_on_postgresql
 
@@ -39,6 +40,7 @@ FAMILIES = {
     "orders_storage_errors": ("counter", ""),
     "orders_database_bytes": ("gauge", "bytes"),
     "orders_intake": ("counter", ""),
+    "orders_http_responses": ("counter", ""),
     "orders_attempts": ("counter", ""),
     "orders_cancelled": ("counter", ""),
     "orders_retried": ("counter", ""),
@@ -265,6 +267,41 @@ async def test_orders_are_counted_under_every_status(api: RunningApi, media_type
     assert values(families["orders_turnaround_seconds"]) == {
         "orders_turnaround_seconds_count": 2,
         "orders_turnaround_seconds_sum": 10,
+    }
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", Way)
+async def test_responses_are_counted_by_status(api: RunningApi, way: Way) -> None:
+    api.way = way
+    before = values((await scrape(api))["orders_http_responses"])
+    assert before.items() >= {"200": 0, "202": 0, "422": 0, "500": 0, "503": 0}.items()
+    assert (await api.post(order_text())).status == 202
+    assert (await api.post(order_text(user_id="0"))).status == 422
+    assert (await api.get("/order/1")).status == 404
+    assert (await api.get("/livez")).status == 200
+    after = values((await scrape(api))["orders_http_responses"])
+    increases = {status: count - before.get(status, 0) for status, count in after.items()}
+    # 2 times 200: /livez and the first /metrics.
+    assert increases == {"200": 2, "202": 1, "422": 1, "404": 1, "500": 0, "503": 0}
+
+
+@pytest.mark.gen_test
+async def test_responses_of_streams_and_of_many_orders_are_counted(api: RunningApi) -> None:
+    before = values((await scrape(api))["orders_http_responses"])
+    for path in ("/orders/events", "/metrics/events"):
+        async with open_stream(api.port, get_text(path)):
+            pass
+    assert (await api.get("/orders/events?user_id=x")).status == 422
+    body = b"\n".join(order_text(order_id=order_id) for order_id in ("1", "2"))
+    assert (await api.request("POST", "/orders", body, {"Content-Type": "application/x-ndjson"})).status == 202
+    after = values((await scrape(api))["orders_http_responses"])
+    assert {status: after[status] - before[status] for status in before} == {
+        "200": 3,
+        "202": 1,
+        "422": 1,
+        "500": 0,
+        "503": 0,
     }
 
 
