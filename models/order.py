@@ -96,6 +96,10 @@ class AttemptRecord(Struct, frozen=True, gc=False):
     error: str | None
 
 
+MAX_COUNTED_WAITING = 10_000
+"""`Totals.waiting` counts at most this number of orders. To count a million would take longer than 100 ms."""
+
+
 class Totals(Struct, frozen=True, gc=False):
     """The exact number of orders in each status, and whether processing is paused.
 
@@ -109,8 +113,14 @@ class Totals(Struct, frozen=True, gc=False):
     cancelled: int
     processing_us: int
     oldest_pending_us: int | None
-    """When the oldest Pending order was accepted, in steady time (`models/clock.py`); None if no order is Pending."""
+    """When the oldest Pending order that is due was accepted, in steady time (`models/clock.py`); None if none is due.
+
+    Of the orders whose retry is due, but which the store has not made ready yet, only the order with the earliest due
+    time is considered.
+    """
     is_paused: bool = False
+    waiting: int = 0
+    """The number of Pending orders that wait for a retry, but at most `MAX_COUNTED_WAITING`."""
 
     @property
     def orders(self) -> int:

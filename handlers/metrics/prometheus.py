@@ -22,7 +22,7 @@ from handlers.metrics.instruments import Instruments
 from handlers.metrics.process_collector import ProcessCollector
 from handlers.metrics.snapshot import MetricsSnapshot
 from models.health import StorageStatus
-from models.order import Status
+from models.order import MAX_COUNTED_WAITING, Status
 from models.servers import Server
 
 TEXT = "text/plain"
@@ -172,9 +172,14 @@ def _orders(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield by_status
     yield GaugeMetricFamily(
         "orders_oldest_pending_seconds",
-        "Time since the oldest Pending order was accepted; 0 if no order is Pending.",
+        "Time since the oldest Pending order that is due was accepted; 0 if none is due.",
         snapshot.oldest_pending_s,
         unit="seconds",
+    )
+    yield GaugeMetricFamily(
+        "orders_waiting_for_retry",
+        f"Pending orders that wait for a retry; at most {MAX_COUNTED_WAITING} are counted.",
+        totals.waiting,
     )
     yield GaugeMetricFamily("orders_processing_paused", "1 while processing is paused, else 0.", int(totals.is_paused))
     yield GaugeMetricFamily(

@@ -101,7 +101,7 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
         "description": "The mean `processing_time` of all Completed orders, in seconds."
     },
     ("MetricsView", "oldest_pending_seconds"): {
-        "description": "Seconds since the oldest Pending order was accepted; 0 if there is none."
+        "description": "Seconds since the oldest Pending order that is due was accepted; 0 if none is due."
     },
     ("MetricsView", "paused"): {"description": "Whether processing is paused."},
     ("MetricsView", "deliveries_paused"): {

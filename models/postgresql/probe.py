@@ -1,6 +1,7 @@
 """Tests whether orders can be written and read, and changes no order. Runs on the caller's thread."""
 
 import secrets
+from collections.abc import Mapping
 
 from models.order import Status
 from models.postgresql import statements
@@ -37,8 +38,8 @@ def probe_writes(transaction: Transaction) -> None:
     transaction.floor = floor
 
 
-def probe_reads(database: RetryingPostgresqlDatabase, *, floor: int) -> None:
-    """Reads the totals, and finds the newest order by its id. `floor` is the lowest sequence that can be ready."""
-    database.execute_sql(statements.TOTALS, {"floor": floor}).fetchone()
+def probe_reads(database: RetryingPostgresqlDatabase, values: Mapping[str, int]) -> None:
+    """Reads the totals, and finds the newest order by its id. `values` are the parameters of the statement TOTALS."""
+    database.execute_sql(statements.TOTALS, values).fetchone()
     newest = database.execute_sql(statements.NEWEST_ID).fetchone()
     find_orders(database.psycopg_connection, [LOWEST_ID, *(newest or ())])

@@ -14,6 +14,7 @@ sets `due_us` to NULL.
 """
 
 from models.history import MAX_RECORDED_ATTEMPTS
+from models.order import MAX_COUNTED_WAITING
 
 STATUS = """CASE WHEN work.sequence IS NULL THEN
         CASE ends.status WHEN 'c' THEN 'Completed' WHEN 'f' THEN 'Failed' ELSE 'Cancelled' END
@@ -226,13 +227,15 @@ WHERE node = %(node)s"""
 TOTALS = f"""
 SELECT sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, sum(failed)::bigint,
     sum(cancelled)::bigint, sum(processing_us)::bigint, {_PAUSED},
+    (SELECT count(*) FROM (SELECT 1 FROM work WHERE due_us IS NOT NULL LIMIT {MAX_COUNTED_WAITING}) AS waiting),
     (SELECT json_build_array(sequence, created_us)::text FROM (
         SELECT * FROM (
             SELECT sequence, created_us FROM work WHERE {READY} AND sequence >= %(floor)s
             ORDER BY sequence LIMIT 1) AS ready
         UNION ALL
         SELECT * FROM (
-            SELECT sequence, created_us FROM work WHERE due_us IS NOT NULL ORDER BY sequence LIMIT 1) AS waiting
+            SELECT sequence, created_us FROM work WHERE due_us IS NOT NULL AND due_us <= %(database_us)s
+            ORDER BY due_us, sequence LIMIT 1) AS waiting
         ORDER BY sequence LIMIT 1) AS oldest)
 FROM totals"""
 

@@ -39,8 +39,9 @@ from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
 
-_TotalsColumns = tuple[int, int, int, int, int, int, bool, str | None]
-"""A count for each status, processing_us, whether processing is paused, and the oldest Pending order as JSON."""
+_TotalsColumns = tuple[int, int, int, int, int, int, bool, int, str | None]
+"""A count for each status, processing_us, whether processing is paused, the number of waiting orders, and the oldest
+order that is due as JSON."""
 
 RENEW_AFTER_S = 0.5
 """`tend` renews the lease only if no transaction has done so for this number of seconds."""
@@ -184,11 +185,14 @@ class PostgresqlStore:
         return None if found is None else whole_history(*decode_history(found[0]))
 
     def totals(self) -> Totals:
-        floor = {"floor": self._transactions.floor}
-        found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS, floor).fetchone())
-        is_paused, oldest = found[6:]
+        values = self._totals_values()
+        found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS, values).fetchone())
+        is_paused, waiting, oldest = found[6:]
         oldest_us = None if oldest is None else self._clock.accepted_us(*decode_numbers(oldest))
-        return Totals(*found[:6], oldest_us, is_paused)
+        return Totals(*found[:6], oldest_us, is_paused, waiting)
+
+    def _totals_values(self) -> dict[str, int]:
+        return {"floor": self._transactions.floor, "database_us": self._time.of(self._clock())}
 
     def probe(self, work: Work) -> None:
         try:
@@ -196,7 +200,7 @@ class PostgresqlStore:
                 self._transactions.run(probe_writes)
             else:
                 with storage_errors():
-                    self._database.retry(lambda: probe_reads(self._database, floor=self._transactions.floor))
+                    self._database.retry(lambda: probe_reads(self._database, self._totals_values()))
         except StorageError as error:
             self._health.note_failure(work, error)
             raise

@@ -6,6 +6,7 @@ has passed, MAKE_READY sets `due_us` to NULL.
 """
 
 from models.history import MAX_RECORDED_ATTEMPTS
+from models.order import MAX_COUNTED_WAITING
 
 # Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,
@@ -230,19 +231,22 @@ BRING_FORWARD = f"UPDATE orders SET due_us = ? WHERE {WAITING} AND due_us > ?"
 
 SET_PAUSED = "UPDATE totals SET paused = ?"
 
+_COUNT_WAITING = f"(SELECT count(*) FROM (SELECT 1 FROM orders WHERE {WAITING} LIMIT {MAX_COUNTED_WAITING}))"
+
 TOTALS = f"""
-SELECT pending, processing, completed, failed, cancelled, processing_us, paused, sequence, created_us
+SELECT pending, processing, completed, failed, cancelled, processing_us, paused, {_COUNT_WAITING}, sequence, created_us
 FROM totals LEFT JOIN (
     SELECT sequence, created_us FROM (
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {READY} ORDER BY sequence LIMIT 1)
         UNION ALL
-        SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {WAITING} ORDER BY sequence LIMIT 1))
+        SELECT * FROM (
+            SELECT sequence, created_us FROM orders WHERE {WAITING} AND due_us <= ? ORDER BY due_us, sequence LIMIT 1))
     ORDER BY sequence LIMIT 1)"""
 
 # Does not read the oldest Pending order, which can be damaged.
-TOTALS_WITHOUT_OLDEST = (
-    "SELECT pending, processing, completed, failed, cancelled, processing_us, paused, NULL, NULL FROM totals"
-)
+TOTALS_WITHOUT_OLDEST = f"""
+SELECT pending, processing, completed, failed, cancelled, processing_us, paused, {_COUNT_WAITING}, NULL, NULL
+FROM totals"""
 
 NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"
 

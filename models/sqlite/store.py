@@ -36,9 +36,9 @@ from models.writes import AnyWrite, Outcome, WriteResult
 R = TypeVar("R")
 Found = TypeVar("Found", Order, Order | StorageError | None)
 
-_TotalsColumns = tuple[int, int, int, int, int, int, int, int | None, int]
-"""The columns: a count for each status, processing_us, paused, and the sequence and creation time of the oldest Pending
-order."""
+_TotalsColumns = tuple[int, int, int, int, int, int, int, int, int | None, int]
+"""The columns: a count for each status, processing_us, paused, the number of waiting orders, and the sequence and
+creation time of the oldest order that is due."""
 
 
 class SqliteStore:
@@ -160,7 +160,7 @@ class SqliteStore:
 
     def totals(self) -> Totals:
         try:
-            totals = self._read_totals(statements.TOTALS)
+            totals = self._read_totals(statements.TOTALS, self._clock())
         except StorageError as error:
             self._note_error(Work.READS, error, [Damage("the oldest Pending order", error)])
             if not concerns_orders(error):
@@ -207,12 +207,12 @@ class SqliteStore:
             return found
         return replace(found, due_us=found.due_us + self._clock.read_step())
 
-    def _read_totals(self, statement: str) -> Totals:
+    def _read_totals(self, statement: str, *parameters: int) -> Totals:
         with storage_errors():
-            found: _TotalsColumns = self._database.execute_sql(statement).fetchone()
-        *_, paused, sequence, created_us = found
+            found: _TotalsColumns = self._database.execute_sql(statement, parameters).fetchone()
+        *_, paused, waiting, sequence, created_us = found
         oldest_us = None if sequence is None else self._clock.accepted_us(sequence, created_us)
-        return Totals(*found[:6], oldest_us, bool(paused))
+        return Totals(*found[:6], oldest_us, bool(paused), waiting)
 
     def _try_skipped_order(self) -> None:
         """If a skipped order must be tried again now, tries to claim or finish this order."""

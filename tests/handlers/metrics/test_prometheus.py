@@ -29,6 +29,7 @@ FAMILIES = {
     "orders_build": ("info", ""),
     "orders_by_status": ("gauge", ""),
     "orders_oldest_pending_seconds": ("gauge", "seconds"),
+    "orders_waiting_for_retry": ("gauge", ""),
     "orders_processing_paused": ("gauge", ""),
     "orders_uptime_seconds": ("gauge", "seconds"),
     "orders_busy_workers": ("gauge", ""),
@@ -176,6 +177,7 @@ async def test_metrics_that_need_no_orders_are_sent_if_orders_cannot_be_read(sta
     of_orders = {
         "orders_by_status",
         "orders_oldest_pending_seconds",
+        "orders_waiting_for_retry",
         "orders_processing_paused",
         "orders_uptime_seconds",
         "orders_turnaround_seconds",
@@ -264,10 +266,26 @@ async def test_orders_are_counted_under_every_status(api: RunningApi, media_type
         "Cancelled": 1,
     }
     assert values(families["orders_oldest_pending_seconds"]) == {"orders_oldest_pending_seconds": 5}
+    assert values(families["orders_waiting_for_retry"]) == {"orders_waiting_for_retry": 0}
     assert values(families["orders_turnaround_seconds"]) == {
         "orders_turnaround_seconds_count": 2,
         "orders_turnaround_seconds_sum": 10,
     }
+
+
+@pytest.mark.gen_test
+@FORMATS
+async def test_orders_that_wait_for_a_retry_do_not_count_as_oldest_pending(api: RunningApi, media_type: str) -> None:
+    assert (await api.post(order_text())).status == 202
+    api.clock.now_us += 5 * SECOND_US
+    [order] = await claim(api, 1)
+    await end(api, [order], Status.PENDING, due_us=api.clock.now_us + 60 * SECOND_US)
+    families = await scrape(api, media_type)
+    assert values(families["orders_waiting_for_retry"]) == {"orders_waiting_for_retry": 1}
+    assert values(families["orders_oldest_pending_seconds"]) == {"orders_oldest_pending_seconds": 0}
+    api.clock.now_us += 60 * SECOND_US
+    families = await scrape(api, media_type)
+    assert values(families["orders_oldest_pending_seconds"]) == {"orders_oldest_pending_seconds": 65}
 
 
 @pytest.mark.gen_test

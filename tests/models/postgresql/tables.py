@@ -12,7 +12,7 @@ SELECT count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
     count(*) FILTER (WHERE work.node IS NOT NULL), count(*) FILTER (WHERE ends.status = 'c'),
     count(*) FILTER (WHERE ends.status = 'f'), count(*) FILTER (WHERE ends.status = 'x'),
     coalesce(sum(processed_us - orders.created_us) FILTER (WHERE ends.status = 'c'), 0)::bigint,
-    NULL, (SELECT paused FROM meta)
+    NULL, (SELECT paused FROM meta), count(work.due_us)
 FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""
 _WRONG_PLACES = """
 SELECT sequence

@@ -209,8 +209,7 @@ OF_ORDER = "SEARCH attempts USING PRIMARY KEY (sequence=?)"
         ("RECORD_ATTEMPTS", [BY_SEQUENCE]),
         ("DELETE_OLD_ATTEMPTS", [BY_CLAIM, OF_ORDER]),
         ("HISTORY", ["SEARCH orders USING INDEX orders_order_id (order_id=?)", OF_ORDER]),
-        # A SCAN that stops at the first row.
-        ("TOTALS", [READY, "SCAN orders USING INDEX orders_waiting"]),
+        ("TOTALS", [READY, "SEARCH orders USING INDEX orders_pending (due_us>? AND due_us<?)", NEXT_DUE]),
     ],
 )
 def test_no_statement_reads_more_orders_than_it_needs(

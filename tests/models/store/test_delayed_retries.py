@@ -77,13 +77,46 @@ def test_a_due_retry_is_claimed_before_the_new_orders_of_a_write(store: Shorthan
     assert [order.order_id for order in claimed.orders] == [1]
 
 
-def test_an_order_that_waits_for_a_retry_can_be_the_oldest_pending(store: ShorthandStore, clock: Clock) -> None:
+def test_an_order_that_waits_for_a_retry_is_the_oldest_pending_once_it_is_due(
+    store: ShorthandStore, clock: Clock
+) -> None:
     first_us = clock.now_us
     store.insert(new_order(1))
     [order] = store.claim()
     store.finish_attempt(order, Status.PENDING, "down", due_us=clock.now_us + 60 * SECOND_US)
     clock.now_us += SECOND_US
     store.insert(new_order(2))
+    assert store.totals().oldest_pending_us == first_us + SECOND_US
+    clock.now_us += 59 * SECOND_US - 1
+    assert store.totals().oldest_pending_us == first_us + SECOND_US
+    clock.now_us += 1
     assert store.totals().oldest_pending_us == first_us
     store.cancel(1)
     assert store.totals().oldest_pending_us == first_us + SECOND_US
+
+
+def test_of_several_due_retries_the_earliest_is_the_oldest_pending(store: ShorthandStore, clock: Clock) -> None:
+    first_us = clock.now_us
+    for order_id in (1, 2):
+        store.insert(new_order(order_id))
+        clock.now_us += SECOND_US
+    first, second = store.claim(2)
+    store.finish_attempt(first, Status.PENDING, "down", due_us=clock.now_us + 2)
+    store.finish_attempt(second, Status.PENDING, "down", due_us=clock.now_us + 1)
+    assert store.totals().oldest_pending_us is None
+    clock.now_us += 2
+    assert store.totals().oldest_pending_us == first_us + SECOND_US
+
+
+def test_totals_count_the_orders_that_wait_for_a_retry(store: ShorthandStore, clock: Clock) -> None:
+    store.insert(*[new_order(order_id) for order_id in range(1, 5)])
+    first, second, third = store.claim(3)
+    store.finish_attempt(first, Status.PENDING, "down", due_us=clock.now_us + SECOND_US)
+    store.finish_attempt(second, Status.PENDING, "down", due_us=clock.now_us + 2 * SECOND_US)
+    store.finish_attempt(third, Status.PENDING)
+    assert (store.totals().pending, store.totals().waiting) == (4, 2)
+    store.cancel(1)
+    assert (store.totals().pending, store.totals().waiting) == (3, 1)
+    clock.now_us += 2 * SECOND_US
+    store.claim(1)
+    assert (store.totals().pending, store.totals().waiting) == (2, 0)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,12 @@ class Model:
         self.step_us = 0
 
     def oldest_pending_us(self) -> int | None:
-        return next((order.created_us - order.step_us for order in self._with_status(Status.PENDING)), None)
+        pending = self._with_status(Status.PENDING)
+        ready = [order for order in pending if order.due_us is None]
+        due = sorted((order.due_us, order.sequence, order) for order in pending if order.due_us is not None)
+        candidates = ready[:1] + [order for due_us, _, order in due[:1] if due_us <= self._clock()]
+        oldest = min(candidates, key=attrgetter("sequence"), default=None)
+        return None if oldest is None else oldest.created_us - oldest.step_us
 
     def running(self) -> list[Expected]:
         return self._with_status(Status.PROCESSING)
