@@ -2,6 +2,7 @@
 
 import enum
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from models.servers import Server
 
 MAX_LOGGED_ORDERS = 100
 """The maximum number of damaged orders that are logged. Orders that can be read and written again do not count."""
+
+_ORDER = re.compile(r"(?:the history of )?order ([0-9]+)")
+"""A `Damage.what` that names an order by its id."""
 
 _log = logging.getLogger("orders.storage")
 
@@ -108,7 +112,8 @@ class StorageHealth:
                 return
             self._logged_damage.add(what)
         advice = self._advice_for(error)
-        _log.error("%s can't be read or written%s: %s (%s)%s", what, effect, error, error.code, advice)
+        text = "%s can't be read or written%s: %s (%s)%s"
+        _log.error(text, what, effect, error, error.code, advice, extra=_fields_of(what))
 
     def note_repair(self, what: str) -> None:
         """Records that the part with this `Damage.what` is not damaged any more. Logs this if the damage was logged."""
@@ -116,7 +121,13 @@ class StorageHealth:
             if what not in self._logged_damage:
                 return
             self._logged_damage.remove(what)
-        _log.info("%s can be read and written again", what)
+        _log.info("%s can be read and written again", what, extra=_fields_of(what))
 
     def _advice_for(self, error: StorageError) -> str:
         return (isinstance(error, StorageDamagedError) and error.advice) or self._advice
+
+
+def _fields_of(what: str) -> dict[str, dict[str, int]]:
+    """The argument `extra` of a logging call about this part of the database."""
+    found = _ORDER.fullmatch(what)
+    return {"fields": {"order_id": int(found[1])} if found else {}}

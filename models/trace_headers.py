@@ -7,6 +7,8 @@ import msgspec
 
 TRACEPARENT = "traceparent"
 REQUEST_ID = "x-request-id"
+REQUEST_ID_HEADER = "X-Request-Id"
+"""The key of the request id in the result of `read_trace_headers`."""
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """The format of the header `traceparent`: https://www.w3.org/TR/trace-context/#traceparent-header"""
@@ -28,7 +30,7 @@ def trace_headers_in(headers: Mapping[str, str]) -> str | None:
     if (traceparent := headers.get(TRACEPARENT)) and _TRACEPARENT.fullmatch(traceparent):
         found["traceparent"] = traceparent
     if (request_id := headers.get(REQUEST_ID)) and is_request_id(request_id):
-        found["X-Request-Id"] = request_id
+        found[REQUEST_ID_HEADER] = request_id
     return msgspec.json.encode(found).decode() if found else None
 
 

@@ -19,12 +19,16 @@ SECRET = "whsec_" + "c2VjcmV0LWluLXRlc3RzLW9ubHktMDEyMzQ1Njc4OQ=="
 
 
 class Delivery(NamedTuple):
-    """One request. `number` counts the requests with this id, from 1. `arrived_s` is monotonic."""
+    """One request. `number` counts the requests with this id, from 1. `arrived_s` is monotonic.
+
+    The names in `headers` are lower case.
+    """
 
     webhook_id: str
     number: int
     body: bytes
     arrived_s: float
+    headers: Mapping[str, str] = {}
 
     @property
     def order(self) -> Any:
@@ -123,7 +127,7 @@ class Receiver:
         webhook_id = headers["webhook-id"]
         with self._changed:
             number = len(self.deliveries[webhook_id]) + 1
-            delivery = Delivery(webhook_id, number, body, time.monotonic())
+            delivery = Delivery(webhook_id, number, body, time.monotonic(), headers)
             self.deliveries[webhook_id].append(delivery)
         answer = self.behave(delivery)
         with self._changed:

@@ -49,7 +49,8 @@ class AccessLines:
 def _as_text(access: Access) -> str:
     # The same text as for named values of a log record, in less time.
     status = "-" if access.status is None else access.status
+    order_id = "-" if access.order_id is None else access.order_id
     return (
         f"{_MESSAGE} method={access.method} path={access.path} status={status} bytes={access.bytes} ms={access.ms}"
-        f" request_id={access.request_id} client={access.client} key={access.key}"
+        f" request_id={access.request_id} client={access.client} key={access.key} order_id={order_id}"
     )

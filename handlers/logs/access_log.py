@@ -10,6 +10,7 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, Resp
 
 from handlers.requests.request_head import RequestHead
 from handlers.transport.plain_request import PlainRequest
+from handlers.transport.request_log import order_id_in
 
 MAX_TARGET_CHARACTERS = 2_048
 _NANOSECONDS_PER_US = 1_000
@@ -27,6 +28,8 @@ class Access(Struct, frozen=True, gc=False):
     - `bytes`: length of the response's body, without the events of an event stream.
     - `ms`: milliseconds from the end of the request's headers to the end of the response.
     - `key`: the name of the API key; "-" if the request has no valid key.
+    - `order_id`: the id of the order that the path names, or that `POST /order` sends. None if the request is not about
+      one order, or if the order is invalid.
     """
 
     method: str
@@ -37,6 +40,7 @@ class Access(Struct, frozen=True, gc=False):
     request_id: str
     client: str
     key: str
+    order_id: int | None = None
 
 
 class AccessSink(Protocol):
@@ -81,6 +85,7 @@ class AccessLog:
             "-" if status is None else request_id,
             request.client_address,
             request.key_name,
+            request.order_id or order_id_in(head.path),
         )
         self._sink.add(access)
 
@@ -94,6 +99,7 @@ class _LoggedConnection(HTTPConnection):
         # a reference cycle.
         self._start_line: RequestStartLine = head.start_line
         self._client, self._key = head.client_address, head.key_name
+        self._subject = head.subject
         self._sink, self._clock_ns, self._started_ns = sink, clock_ns, clock_ns()
         self._status: int | None = None
         self._request_id = "-"
@@ -152,6 +158,7 @@ class _LoggedConnection(HTTPConnection):
             self._request_id,
             self._client,
             self._key,
+            self._subject.order_id or order_id_in(self._start_line.path),
         )
         self._sink.add(access)
 

@@ -35,9 +35,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def text_line(time_s: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
-    """A line of text. `time_s` is in seconds since 1970, UTC."""
+    """A line of text. The fields follow the first line of the message. `time_s` is in seconds since 1970, UTC."""
     shown = "".join([f" {name}={'-' if value is None else value}" for name, value in fields.items()])
-    return text_lines(time_s, level, [message + shown])
+    first, line_feed, rest = message.partition("\n")
+    return text_lines(time_s, level, [first + shown + line_feed + rest])
 
 
 def text_lines(time_s: float, level: str, messages: Iterable[str]) -> str:

@@ -50,6 +50,7 @@ class PlainOrders:
         fields = request.head.fields
         check_content_type(fields.get("content-type", ""))
         order = with_trace_headers(read_order(request.body, instruments=self._instruments), fields)
+        request.order_id = order.order_id
         waiter = _InsertionWaiter(request, order.order_id, instruments=self._instruments, begin_s=begin_s)
         try:
             self._service.insert_for(order, waiter)

@@ -117,7 +117,7 @@ class NewOrderExchange(Exchange):
         headers = self.head.headers
         check_is_json(headers)
         order = with_trace_headers(read_order(body, instruments=self._instruments), headers)
-        self._order_id = order.order_id
+        self._order_id = self.head.subject.order_id = order.order_id
         try:
             insertion = self._service.insert(order)
         except (QueueFullError, QueueClosedError):

@@ -1,6 +1,5 @@
 """The base class of all RequestHandlers: JSON, request ids, errors as RFC 9457 problems. Runs on the event loop."""
 
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
@@ -12,8 +11,7 @@ from handlers.problems.problem import CONTENT_TYPE, problem_for, problem_members
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
 from handlers.transport.request_ids import request_id_for
-
-_log = logging.getLogger(__name__)
+from handlers.transport.request_log import log_failure
 
 
 class BaseHandler(RequestHandler):
@@ -57,7 +55,8 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         if value is not None and problem_for(value, HTTPStatus.INTERNAL_SERVER_ERROR).status_code == 500:
-            _log.error("request %s failed: %s", self.request_id, self.request.path, exc_info=value)
+            order_id = getattr(getattr(self.request, "subject", None), "order_id", None)
+            log_failure(self.request_id, self.request.path, value, order_id=order_id)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]

@@ -1,6 +1,5 @@
 """Sends error responses to requests that Tornado reads. Runs on the event loop."""
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +10,7 @@ from handlers.requests.base_handler import BaseHandler
 from handlers.requests.request_head import RequestHead
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.request_ids import request_id_for
-
-_log = logging.getLogger(__name__)
+from handlers.transport.request_log import log_failure
 
 
 class ErrorResponder:
@@ -29,7 +27,7 @@ class ErrorResponder:
         """
         if head.is_answered:
             request_id = request_id_for(head.header("X-Request-Id"))
-            _log.error("request %s failed after its response: %s", request_id, head.path, exc_info=error)
+            log_failure(request_id, head.path, error, order_id=head.subject.order_id, is_answered=True)
             return
         head.is_answered = True
         arguments = {"in_flight": self._in_flight, "error": error}

@@ -38,6 +38,15 @@ class RequestInfo(Protocol):
         """The value of the header; None if it is missing. `name` is case-insensitive."""
 
 
+class RequestSubject:
+    """What a request is about, for the log. `order_id` is the id of the order in the body; None if there is none."""
+
+    __slots__ = ("order_id",)
+
+    def __init__(self) -> None:
+        self.order_id: int | None = None
+
+
 class RequestHead:
     """A request before its body is read. Raises HTTPInputError if the Host header or the URL is malformed."""
 
@@ -51,6 +60,7 @@ class RequestHead:
         "scope",
         "server_connection",
         "start_line",
+        "subject",
     )
 
     def __init__(
@@ -71,6 +81,7 @@ class RequestHead:
         """See `RequestInfo`."""
         self.scope = ADMIN
         """See `RequestInfo`."""
+        self.subject = RequestSubject()
         self.is_answered = False
         """Whether a response has been started. A request gets only one response."""
         if absolute := _ABSOLUTE_FORM.match(start_line.path):
@@ -124,6 +135,7 @@ class RequestHead:
         )
         request.response_headers = self.response_headers
         request.key_name = self.key_name
+        request.subject = self.subject
         return request
 
     def as_bodyless_request(self) -> "Request":
@@ -138,7 +150,8 @@ class RequestHead:
 
 
 class Request(HTTPServerRequest):
-    """An HTTPServerRequest with headers to add to its response, and the name of its API key."""
+    """An HTTPServerRequest with headers to add to its response, the name of its API key, and its subject."""
 
     response_headers: Mapping[str, str] = {}
     key_name = NO_KEY
+    subject: RequestSubject | None = None

@@ -1,20 +1,18 @@
 """One request on the plain lane (`handlers/transport/lane.py`), and its response. Runs on the event loop."""
 
-import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from handlers.problems.problem import problem_for
 from handlers.transport.plain_head import PlainHead
 from handlers.transport.request_ids import request_id_for
+from handlers.transport.request_log import log_failure
 from handlers.transport.responses import CLOSE, header_lines, http_date, problem_response, response_head, status_line
 
 NO_KEY = "-"
 """The `key_name` of a request without a valid API key."""
 ADMIN = "admin"
 """The `scope` of a request if the server has no API keys."""
-
-_log = logging.getLogger(__name__)
 
 
 class ResponseSink(Protocol):
@@ -44,6 +42,7 @@ class PlainRequest:
         "body_bytes",
         "head",
         "key_name",
+        "order_id",
         "request_id",
         "response_headers",
         "scope",
@@ -61,6 +60,8 @@ class PlainRequest:
         self.request_id = request_id_for(head.fields.get("x-request-id"))
         self.key_name = NO_KEY
         self.scope = ADMIN
+        self.order_id: int | None = None
+        """The id of the order in a valid body, for the log."""
         self.response_headers: dict[str, str] = {}
         self.status: int | None = None
         """The status of the response. None if no response has been sent."""
@@ -123,7 +124,7 @@ class PlainRequest:
         """Sends `problem_for(error)` as the response. Logs the error if its status is 500."""
         problem = problem_for(error)
         if problem.kind.status == 500:
-            _log.error("request %s failed: %s", self.request_id, self.path, exc_info=error)
+            log_failure(self.request_id, self.path, error, order_id=self.order_id)
         headers = self.response_headers | problem.headers | (CLOSE if self._sink.is_draining else {})
         headers, body = problem_response(problem, request_id=self.request_id, instance=self.path, headers=headers)
         self.status, self.body_bytes = problem.kind.status, len(body)

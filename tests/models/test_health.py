@@ -74,3 +74,20 @@ def test_a_repair_is_logged_once_and_later_damage_again(
         ]
         * 2
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("order 5", {"order_id": 5}),
+        ("the history of order 5", {"order_id": 5}),
+        ("the order with sequence 5", {}),
+        ("5 more orders", {}),
+    ],
+)
+def test_the_lines_about_a_damaged_order_have_its_id_as_a_field(
+    health: StorageHealth, caplog: pytest.LogCaptureFixture, what: str, fields: dict[str, int]
+) -> None:
+    health.note_damage(Damage(what, DAMAGED))
+    health.note_repair(what)
+    assert [vars(record)["fields"] for record in caplog.records] == [fields] * 2

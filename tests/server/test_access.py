@@ -152,7 +152,7 @@ def test_keys_allow_what_their_scope_says_and_are_never_logged(tmp_path: Path, l
         ]
     else:
         assert re.search(
-            r" INFO request method=POST path=/order status=202 bytes=71 ms=\S+ .* key=write$", server.log, re.M
+            r" INFO request method=POST path=/order status=202 bytes=71 ms=\S+ .* key=write order_id=1$", server.log, re.M
         )
 
 

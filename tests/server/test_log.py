@@ -15,7 +15,8 @@ from typing import IO
 import pytest
 
 from tests.live_orders import wait_until_processed
-from tests.process import DEADLINE_S, ROOT, Client, order, wait_until
+from tests.process import DEADLINE_S, ROOT, Client, ServerProcess, order, wait_until
+from tests.receiver import SECRET, Receiver, Reply
 from tests.user_module import UserModule
 
 pytestmark = pytest.mark.slow
@@ -219,3 +220,32 @@ def test_what_a_function_logs_and_python_reports_is_in_the_format_of_the_log(tmp
     assert (records[6]["level"], records[6]["message"]) == ("ERROR", "an exception ended the thread mine")
     assert records[6]["traceback"].endswith("\nOSError: unheard")
     assert [record["message"] for record in records[7:]] == ["stopping", "stopped"]
+
+
+def test_one_request_id_is_in_the_access_log_the_line_of_a_failed_attempt_and_the_webhook(tmp_path: Path) -> None:
+    flags = ("--log-format", "json", "--access-log", "--processor", "webhook", "--webhook-secret", SECRET)
+    body = json.dumps({**order(7), "user_id": 3})
+    trace = {"X-Request-Id": "checkout-1", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    with (
+        Receiver(lambda delivery: Reply(500 if delivery.number == 1 else 200)) as receiver,
+        ServerProcess(tmp_path / "orders.db", *flags, "--webhook-url", receiver.url) as server,
+        server.client() as client,
+    ):
+        client.request("POST", "/order", body, {"Content-Type": "application/json", **trace})
+        answer = client.answer()
+        assert (answer.status, answer.headers["X-Request-Id"]) == (202, "checkout-1")
+        wait_until_processed(server)
+        assert server.stop() == 0
+        lines = [json.loads(line) for line in server.log.splitlines()]
+        deliveries = [each.headers for found in receiver.deliveries.values() for each in found]
+    [access] = [line for line in lines if line.get("path") == "/order"]
+    assert (access["order_id"], access["request_id"]) == (7, "checkout-1")
+    [failure] = [line for line in lines if "attempt" in line]
+    assert failure["message"].startswith("order 7: attempt 1 failed, it will be retried: ")
+    assert {name: failure[name] for name in ("order_id", "user_id", "attempt", "request_id")} == {
+        "order_id": 7,
+        "user_id": 3,
+        "attempt": 1,
+        "request_id": "checkout-1",
+    }
+    assert [(each["x-request-id"], each["traceparent"]) for each in deliveries] == [tuple(trace.values())] * 2

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from models.order import Order, Status
 from models.writes import Outcome
 from workers.error_text import is_expected, one_line
+from workers.log_fields import attempt_fields
 
 MIN_INTERVAL_S = 1.0
 """The minimum number of seconds between two log entries about Failed orders, and between two entries about orders to
@@ -56,6 +57,7 @@ class FailureLog:
             "the order is Failed" if outcome.status is Status.FAILED else "it will be retried",
             one_line(outcome.error or ""),
             "".join(["\n", *frames]).rstrip(),
+            extra=attempt_fields(order),
         )
 
     def log_summary(self) -> None:

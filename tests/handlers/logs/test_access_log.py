@@ -12,7 +12,7 @@ from handlers.logs.access_log import MAX_TARGET_CHARACTERS, Access, AccessLog
 from handlers.logs.log_format import FORMATS, formatter
 from handlers.logs.log_writer import LogWriter
 from tests.handlers.conftest import StartApi
-from tests.handlers.running_api import JSON, AccessList, RunningApi, get_text, post_text, turn_of_the_loop
+from tests.handlers.running_api import JSON, AccessList, RunningApi, Way, get_text, post_text, turn_of_the_loop
 from tests.handlers.security.sample_keys import TOKENS, UNKNOWN, bearer, build_guard
 from tests.models.samples import order_text
 
@@ -44,6 +44,7 @@ async def test_a_line_contains_all_fields_of_request_and_response(logged: Runnin
             "request_id": "mine",
             "client": "127.0.0.1",
             "key": "write",
+            "order_id": 12345,
         }
     ]
 
@@ -73,6 +74,31 @@ async def test_every_response_is_logged_once(logged: RunningApi, lines: AccessLi
     assert lines.values("request_id") == [answer.headers["X-Request-Id"] for answer in answers]
     assert lines.values("key") == ["write"] * 5 + ["-"] + ["write"] * 5 + ["-"] + ["write"]
     assert lines.values("path")[1] == "/order/12345?x=1"
+    assert lines.values("order_id") == [12345, 12345, 12345, 99, *[None] * 9]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", Way)
+async def test_a_line_names_the_order_of_the_path_or_of_the_body(
+    logged: RunningApi, lines: AccessList, way: Way
+) -> None:
+    logged.way = way
+    key = bearer(TOKENS["admin"])
+    statuses = [
+        (await logged.post(order_text(), JSON | key)).status,
+        (await logged.post(order_text(), JSON | key)).status,
+        (await logged.post(order_text(user_id="2"), JSON | key)).status,
+        (await logged.post(order_text(user_id="0"), JSON | key)).status,
+        (await logged.get("/order/7", key)).status,
+        (await logged.get(f"/order/{2**63}", key)).status,
+        (await logged.get("/order/12345/attempts", key)).status,
+        (await logged.request("POST", "/order/12345/cancel", b"", key)).status,
+        (await logged.get("/order/07", key)).status,
+        (await logged.get("/order/7x", key)).status,
+        (await logged.get("/orders?user_id=7", key)).status,
+    ]
+    assert statuses == [202, 202, 409, 422, 404, 404, 200, 200, 404, 404, 200]
+    assert lines.values("order_id") == [12345, 12345, 12345, None, 7, 2**63, 12345, 12345, None, None, None]
 
 
 @pytest.mark.gen_test
@@ -170,13 +196,14 @@ async def written_lines(log_format: str, *accesses: Access) -> str:
         return file.read().decode()
 
 
-ACCESS = Access("GET", "/order/5", None, 12, 1.235, "mine", "192.0.2.1", "-")
+ACCESS = Access("GET", "/order/5", None, 12, 1.235, "mine", "192.0.2.1", "-", 5)
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("log_format", FORMATS)
-async def test_a_line_has_the_format_of_all_log_lines(log_format: str) -> None:
+@pytest.mark.parametrize("access", [ACCESS, structs.replace(ACCESS, status=200, order_id=None)])
+async def test_a_line_has_the_format_of_all_log_lines(log_format: str, access: Access) -> None:
     record = logging.LogRecord("orders.access", logging.INFO, "file.py", 1, "request", (), None)
     record.created = 1_740_830_400.25
-    vars(record)["fields"] = structs.asdict(ACCESS)
-    assert await written_lines(log_format, ACCESS) == formatter(log_format).format(record) + "\n"
+    vars(record)["fields"] = structs.asdict(access)
+    assert await written_lines(log_format, access) == formatter(log_format).format(record) + "\n"

@@ -43,6 +43,8 @@ def test_text_has_time_level_message_and_fields() -> None:
     assert show(record("%d orders", 3)) == "2025-03-01T12:00:00.250Z WARNING 3 orders"
     fields = {"status": None, "bytes": 12}
     assert show(record("request", fields=fields)) == "2025-03-01T12:00:00.250Z WARNING request status=- bytes=12"
+    lines = show(record("it broke\nin a file", fields=fields))
+    assert lines == r"2025-03-01T12:00:00.250Z WARNING it broke status=- bytes=12\nin a file"
 
 
 def test_json_has_time_level_message_and_fields_by_name() -> None:

@@ -164,4 +164,5 @@ async def test_an_unexpected_error_on_the_lane_is_a_500_and_logged(
     assert [(record.getMessage(), record.exc_info is not None) for record in log] == [
         ("request mine failed: /order", True)
     ]
+    assert [vars(record)["fields"] for record in log] == [{"request_id": "mine", "order_id": 12345}]
     log.clear()

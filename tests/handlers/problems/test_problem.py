@@ -166,6 +166,7 @@ async def test_an_unexpected_error_is_a_500_without_details(
     assert b"Traceback" not in answer.body
     [record] = log
     assert (record.levelname, record.getMessage()) == ("ERROR", "request abc-123 failed: /order")
+    assert vars(record)["fields"] == {"request_id": "abc-123", "order_id": 12345}
     assert record.exc_info
     assert "the secret in orders.db" in str(record.exc_info[1])
     log.clear()
@@ -185,6 +186,8 @@ async def test_an_unexpected_error_is_a_500_on_every_route(
     answer = await api.get(path)
     problem = assert_is_problem(answer, 500, "internal-error", path)
     assert [record.getMessage() for record in log] == [f"request {problem['request_id']} failed: {path}"]
+    named = {"order_id": 1} if path == "/order/1" else {}
+    assert [vars(record)["fields"] for record in log] == [{"request_id": problem["request_id"], **named}]
     log.clear()
 
 

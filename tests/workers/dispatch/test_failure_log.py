@@ -6,10 +6,13 @@ import threading
 import pytest
 
 from models.order import Order, Status
+from models.trace_headers import trace_headers_in
 from models.writes import Outcome
 from workers.dispatch.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.error_text import text_of
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Watch:
@@ -39,8 +42,11 @@ def note(
     status: Status = Status.PENDING,
     error: BaseException | None = None,
     text: str = "it broke",
+    trace_headers: str | None = None,
 ) -> None:
-    order = Order(1, order_id, 1, [1], 1, None, Status.PROCESSING, attempts, attempts + 5, None, 0, None)
+    order = Order(
+        1, order_id, 3, [1], 1, None, Status.PROCESSING, attempts, attempts + 5, None, 0, None, None, trace_headers
+    )
     outcome = Outcome(1, attempts + 5, status, text, 0 if status is Status.PENDING else None)
     failures.note(order, outcome, error or NotDeliveredError("it broke"))
 
@@ -51,6 +57,19 @@ def test_a_failed_attempt_is_logged_with_order_attempt_and_error(
     note(failures, 7, attempts=3)
     assert caplog.messages == ["order 7: attempt 3 failed, it will be retried: it broke"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("headers", "more"),
+    [(None, {}), ({"traceparent": TRACEPARENT}, {}), ({"x-request-id": "mine"}, {"request_id": "mine"})],
+)
+def test_order_user_attempt_and_request_are_fields_of_the_line(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture, headers: dict[str, str] | None, more: dict[str, str]
+) -> None:
+    note(failures, 7, attempts=3, trace_headers=trace_headers_in(headers or {}))
+    assert [vars(record)["fields"] for record in caplog.records] == [
+        {"order_id": 7, "user_id": 3, "attempt": 3, **more}
+    ]
 
 
 def test_the_last_attempt_of_an_order_is_logged_as_failed(
