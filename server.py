@@ -52,6 +52,7 @@ from workers.commands import command as commands
 from workers.commands.command import Command
 from workers.flags import ProcessingSettings
 from workers.forked_child import forget_executors, reset_signals
+from workers.log_fields import AttemptFilter
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams, run_until_interrupted
 from workers.processors.functions.coroutine_thread import CoroutineThread
 
@@ -254,7 +255,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     fill_standard_streams()
     settings = parse_settings(arguments, environment)
     log = LogWriter(STDERR, log_format=settings.http.log_format, clock=time.time)
-    configure_logging(settings.http.log_format, log)
+    configure_logging(settings.http.log_format, log, added_fields=AttemptFilter())
     log.start()
     for variable, value in environment.items():
         if is_service_link(variable, value):

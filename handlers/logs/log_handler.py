@@ -35,13 +35,17 @@ class LogHandler(logging.Handler):
         super().close()
 
 
-def configure_logging(log_format: str, writer: LogWriter) -> None:
+def configure_logging(log_format: str, writer: LogWriter, *, added_fields: logging.Filter) -> None:
     """Logs in one of `FORMATS`: the server's own lines from INFO on, the lines of libraries from WARNING on.
+
+    `added_fields` adds fields to records, on the thread that logs.
 
     Also logs what Python itself would write to stderr: warnings, exceptions that Python can't raise to any caller, and
     exceptions that end a thread.
     """
-    logging.basicConfig(level=logging.WARNING, handlers=[LogHandler(writer, log_format)])
+    handler = LogHandler(writer, log_format)
+    handler.addFilter(added_fields)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("orders").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable

@@ -249,3 +249,55 @@ def test_one_request_id_is_in_the_access_log_the_line_of_a_failed_attempt_and_th
         "request_id": "checkout-1",
     }
     assert [(each["x-request-id"], each["traceparent"]) for each in deliveries] == [tuple(trace.values())] * 2
+
+
+LOGGING = """
+    import asyncio
+    import logging
+    import threading
+
+    log = logging.getLogger("fulfil")
+
+    def log_line():
+        log.warning("packed", extra={"fields": {"boxes": 2}})
+
+    async def run(order):
+        await asyncio.sleep(0)
+        log_line()
+
+    def returns_coroutine(order):
+        return run(order)
+
+    def log_on_a_thread(order):
+        thread = threading.Thread(target=log_line)
+        thread.start()
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("function", ["process", "run", "returns_coroutine", "log_on_a_thread"])
+def test_the_lines_of_a_function_have_the_fields_of_the_order(tmp_path: Path, function: str) -> None:
+    flags = ("--log-format", "json", "--processor", f"shop:{function}")
+    with UserModule(tmp_path, "log_line()", setup=LOGGING) as shop, shop.server(*flags) as server:
+        with server.client() as client:
+            for order_id in (7, 8):
+                headers = {"Content-Type": "application/json", "X-Request-Id": f"checkout-{order_id}"}
+                client.request("POST", "/order", json.dumps({**order(order_id), "user_id": 3}), headers)
+                assert client.answer().status == 202
+        wait_until_processed(server)
+        assert server.stop() == 0
+        lines = [json.loads(line) for line in server.log.splitlines()]
+    for line in lines:
+        del line["time"]
+    packed = [line for line in lines if line["message"] == "packed"]
+    fields = (
+        {7: {}, 8: {}}
+        if function == "log_on_a_thread"
+        else {
+            order_id: {"order_id": order_id, "user_id": 3, "attempt": 1, "request_id": f"checkout-{order_id}"}
+            for order_id in (7, 8)
+        }
+    )
+    expected = [{"level": "WARNING", "message": "packed", **each, "boxes": 2} for each in fields.values()]
+    assert sorted(packed, key=str) == sorted(expected, key=str)
+    assert [line for line in lines if "order_id" in line and line["message"] != "packed"] == []

@@ -15,6 +15,7 @@ from models.errors import StartRefusedError
 from models.order import Order as StoredOrder
 from models.order import amount_as_decimal
 from workers.error_text import one_line, text_of
+from workers.log_fields import ATTEMPTED
 from workers.processors.functions.coroutine_thread import CoroutineThread
 from workers.processors.functions.order import Order
 
@@ -38,6 +39,13 @@ class FunctionProcessor:
         self._coroutines = coroutines
 
     def __call__(self, order: StoredOrder) -> None:
+        token = ATTEMPTED.set(order)
+        try:
+            self._call(order)
+        finally:
+            ATTEMPTED.reset(token)
+
+    def _call(self, order: StoredOrder) -> None:
         result = self._function(_argument(order))
         if not inspect.iscoroutine(result):
             _check_has_run(result)
@@ -57,6 +65,7 @@ class AsyncFunctionProcessor:
         self._function = function
 
     async def __call__(self, order: StoredOrder) -> None:
+        ATTEMPTED.set(order)  # in the context of this task, which ends with this coroutine
         _check_has_run(await self._function(_argument(order)))
 
 
