@@ -151,9 +151,8 @@ def test_keys_allow_what_their_scope_says_and_are_never_logged(tmp_path: Path, l
             "write",
         ]
     else:
-        assert re.search(
-            r" INFO request method=POST path=/order status=202 bytes=71 ms=\S+ .* key=write order_id=1$", server.log, re.M
-        )
+        line = r" INFO request method=POST path=/order status=202 bytes=71 ms=\S+ .* key=write order_id=1$"
+        assert re.search(line, server.log, re.MULTILINE)
 
 
 def test_without_keys_the_rate_limit_is_per_address(tmp_path: Path) -> None:
