@@ -83,7 +83,7 @@ class HttpApi:
 
     def announce_stop(self) -> None:
         """From now on, `/readyz` responds with 503. All other requests are served as before, until `drain`."""
-        self._in_flight.stopping = True
+        self._in_flight.is_stop_announced = True
 
     async def drain(self, timeout_s: float) -> None:
         """Stops accepting connections, then waits up to `timeout_s` seconds until all responses are sent."""

@@ -23,7 +23,7 @@ def live_state() -> Any:
 
 async def ready_state(*, service: Service, in_flight: InFlightRequests) -> Any:
     """The body of a response of `/readyz`. Raises a Problem or a StorageError if the server is not ready."""
-    if in_flight.stopping:
+    if in_flight.is_stopping:
         raise Problem(STOPPING, "The server is stopping.", headers={"Retry-After": str(RETRY_AFTER_S)})
     await service.check_storage()
     return {"status": "ok", "paused": service.is_paused}

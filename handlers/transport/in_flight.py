@@ -28,8 +28,8 @@ class InFlightRequests:
     """
 
     def __init__(self) -> None:
-        self.stopping = False
-        """Whether the server will stop soon, or is stopping. Then `/readyz` responds with 503."""
+        self.is_stop_announced = False
+        """Whether the server will stop soon."""
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
         """A listener removes itself when it no longer waits for its client."""
@@ -38,6 +38,11 @@ class InFlightRequests:
         self._requests: set[object] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server will stop soon, or is stopping. Then `/readyz` responds with 503."""
+        return self.is_stop_announced or self.draining
 
     @property
     def count(self) -> int:
@@ -57,8 +62,8 @@ class InFlightRequests:
             self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
-        """Sets `stopping` and `draining`, and waits until no request is in flight, at most `timeout_s` seconds."""
-        self.stopping = self.draining = True
+        """Sets `draining`, and waits until no request is in flight, at most `timeout_s` seconds."""
+        self.draining = True
         for listener in list(self.drain_listeners):
             listener.drain_started()
         try:
