@@ -48,10 +48,9 @@ class Lease:
 
     def note_renewal(self) -> None:
         """Must be called after each transaction that has renewed the lease."""
-        now_s = self._clock()
-        if now_s - self._renewed_s > self.lease_s:
-            self._alive_since_s = now_s
-        self._renewed_s = now_s
+        if self._is_interrupted:
+            self._alive_since_s = self._clock()
+        self._renewed_s = self._clock()
 
     @property
     def renewed_before_s(self) -> float:
@@ -62,7 +61,16 @@ class Lease:
     def expiry_s(self) -> float | None:
         """After how many seconds without a renewal this server may take over another server.
 
-        None until this server has renewed its own lease for as long as a lease lasts. Without this rule, all servers
-        would take each other for dead after an outage of the database.
+        None until this server has renewed its own lease for as long as a lease lasts, without an interruption. Without
+        this rule, servers would take each other for dead after an outage of the database.
         """
-        return self.lease_s if self._clock() - self._alive_since_s >= self.lease_s else None
+        is_alive = not self._is_interrupted and self._clock() - self._alive_since_s >= self.lease_s
+        return self.lease_s if is_alive else None
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether the last renewal was so long ago that the database was possibly down.
+
+        Others have possibly renewed their leases a second earlier, and then need a second more to connect again.
+        """
+        return self.renewed_before_s > self.lease_s / 2
