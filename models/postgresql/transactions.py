@@ -128,8 +128,10 @@ class Transactions:
             self.floor = 0
             self._run_once(work, max_pending, commit)
         except psycopg.Error as error:
-            if error.sqlstate and not connection.closed:
-                commit.unknown_xid = None  # PostgreSQL has answered with an error, so nothing was committed
+            if error.diag.severity_nonlocalized == "ERROR":
+                # PostgreSQL has rolled back. With the severity FATAL, it ends the connection, and can have committed
+                # before: https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA
+                commit.unknown_xid = None
             raise
         else:
             self._note(commit)

@@ -15,6 +15,9 @@ from types import TracebackType
 _ENCRYPTION_REQUESTS = (80877103, 80877104)
 """SSLRequest and GSSENCRequest."""
 
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+_FATAL_ERROR = b"E" + struct.pack("!i", 4 + len(_FIELDS)) + _FIELDS
+
 
 class Side(enum.Enum):
     """Who has sent a message."""
@@ -32,6 +35,9 @@ class Ending(enum.Enum):
     """The client's end is closed. The server waits for more messages until the proxy is closed."""
     STALLED = "stalled"
     """Both ends wait until the proxy is closed, as if a network lost all packets: nothing more is forwarded."""
+    FATAL = "fatal"
+    """Like STALLED, but the client first gets the error with which a server ends a connection, in place of the
+    message."""
 
 
 class Proxy:
@@ -178,8 +184,10 @@ class _Link:
                 if self.is_stalled:
                     break
                 if ending := self._proxy.is_cut_at(side):
+                    if ending is Ending.FATAL:
+                        self._client.sendall(_FATAL_ERROR)
                     self._is_silent = ending is Ending.SILENT
-                    self.is_stalled = ending is Ending.STALLED
+                    self.is_stalled = ending in (Ending.STALLED, Ending.FATAL)
                     if not self.is_stalled:
                         _end(self._client)
                     break

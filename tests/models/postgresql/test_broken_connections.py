@@ -118,6 +118,15 @@ def test_a_batch_is_written_once_if_the_connection_breaks_during_the_commit(
     assert any(was_cut)
 
 
+def test_a_batch_is_written_once_if_a_fatal_error_replaces_an_answer_to_the_commit(
+    proxy: Proxy, expected: Expected
+) -> None:
+    """PostgreSQL can end a connection after it has committed, before it has sent all answers."""
+    last = expected.messages[Side.SERVER]
+    was_cut = [is_written_once(proxy, expected, Side.SERVER, each, Ending.FATAL) for each in range(last - 4, last + 1)]
+    assert any(was_cut)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", Side)
 def test_a_batch_is_written_once_wherever_the_connection_breaks(proxy: Proxy, expected: Expected, side: Side) -> None:
