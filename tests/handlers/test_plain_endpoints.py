@@ -55,6 +55,15 @@ async def test_a_server_that_stops_says_so_on_both_ways(start_api: StartApi) -> 
 
 
 @pytest.mark.gen_test
+async def test_a_server_that_will_stop_soon_is_not_ready_on_both_ways(start_api: StartApi) -> None:
+    def announce(api: RunningApi) -> None:
+        api.in_flight.is_stop_announced = True
+
+    requests = [get_text(path, headers=ID) for path in PROBES]
+    assert await by_both_ways(start_api, requests, prepare=announce) == [200, 503]
+
+
+@pytest.mark.gen_test
 async def test_only_files_count_towards_the_rate_limit_of_the_address(start_api: StartApi) -> None:
     requests = [get_text(path, headers=ID) for path in ("/livez", "/", "/readyz", "/docs", "/livez", "/", "/readyz")]
     options = {"guard": partial(build_guard, RateLimit(2, 60))}
