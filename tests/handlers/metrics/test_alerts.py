@@ -1,8 +1,7 @@
 """`handlers/metrics/alerts.yml` and `grafana.json`: their metrics exist, and each alert fires when it should."""
 
-import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +28,8 @@ from tests.readme import HANDLERS
 
 MINUTES = 120
 """How long the tests of promtool run, in simulated time."""
-ID = 'job="orders",instance="shop:8080"'
+INSTANCE = "shop:8080"
+ID = f'job="orders",instance="{INSTANCE}"'
 
 
 class Case(NamedTuple):
@@ -143,20 +143,38 @@ ALSO = {
     # The error occurs again.
     "OrdersStorageErrors": Case({FULL: "7+0x20 8+0x100"}, 20, 21, {FULL: "_x120"}),
 }
-FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 
 
-def unit_test(name: str, series: Mapping[str, str], firing_at: Mapping[int, bool]) -> dict[str, Any]:
-    """A test for promtool. `firing_at` says at which minutes the alert `name` fires. No other alert ever does."""
-    fired = [{"labels": f'{{alertname="{name}"}}', "value": 1}]
-    return {
-        "interval": "1m",
-        "input_series": [{"series": each, "values": values} for each, values in series.items()],
-        "promql_expr_test": [
-            {"expr": FIRING, "eval_time": f"{minute}m", "exp_samples": fired if is_firing else []}
-            for minute, is_firing in firing_at.items()
-        ],
+def unit_tests(cases: Mapping[str, Case]) -> Iterator[dict[str, Any]]:
+    """Two tests for promtool, with all faults and with everything else. Each case has a server of its own.
+
+    The server of a case must have the alert of the case, if the case says so, and no other alert.
+    """
+    series: dict[str, str] = {}
+    checks = []
+    for name, case in cases.items():
+        # The alert about leases has no instance.
+        instance = "" if name == "OrdersLeaseLost" else name
+        alerts = f'ALERTS{{alertstate="firing",instance="{instance}"}}'
+        expected = [{"labels": f'{{alertname="{name}"}}', "value": 1}]
+        for expression, minute, found in (
+            (f"count_over_time({alerts}[{MINUTES}m])", case.silent_at, []),
+            (alerts, case.fires_at, expected),
+        ):
+            count = f"count by (alertname) ({expression})"
+            checks.append({"expr": count, "eval_time": f"{minute}m", "exp_samples": found})
+        series |= {each.replace(INSTANCE, name): values for each, values in case.fault.items()}
+    yield _unit_test(series, checks)
+    quiet = {
+        each.replace(INSTANCE, name): values for name, case in cases.items() for each, values in case.quiet.items()
     }
+    fired = f'count by (alertname, instance) (count_over_time(ALERTS{{alertstate="firing"}}[{MINUTES + 1}m]))'
+    yield _unit_test(quiet, [{"expr": fired, "eval_time": f"{MINUTES}m", "exp_samples": []}])
+
+
+def _unit_test(series: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = [{"series": each, "values": values} for each, values in series.items()]
+    return {"interval": "1m", "input_series": found, "promql_expr_test": checks}
 
 
 def test_promtool_finds_no_error_in_the_alerts() -> None:
@@ -165,10 +183,7 @@ def test_promtool_finds_no_error_in_the_alerts() -> None:
 
 def test_each_alert_fires_when_its_fault_lasts_and_only_then(tmp_path: Path) -> None:
     assert list(CASES) == [rule["alert"] for rule in rules()]
-    tests = []
-    for name, case in itertools.chain(CASES.items(), ALSO.items()):
-        tests.append(unit_test(name, case.fault, {case.silent_at: False, case.fires_at: True}))
-        tests.append(unit_test(name, case.quiet, dict.fromkeys(range(MINUTES + 1), False)))
+    tests = [test for cases in (CASES, ALSO) for test in unit_tests(cases)]
     file = tmp_path / "alerts_test.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
     promtool("test", "rules", str(file))
