@@ -76,12 +76,15 @@ async def _server(said: bytes, *, ends: bool) -> AsyncIterator[Address]:
     is_over, serving = asyncio.Event(), list[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(said)
-        if not ends:
-            await is_over.wait()
-        writer.close()
-        await writer.wait_closed()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said)
+            if not ends:
+                await is_over.wait()
+        finally:
+            # From Python 3.12 on, `server.wait_closed` waits for this, also if the client was gone before that.
+            writer.close()
+            await writer.wait_closed()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.append(asyncio.create_task(serve(reader, writer)))
