@@ -67,7 +67,7 @@ def _list() -> Schema:
             query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
             query("oldest_first", {"enum": ["true", "false"], "default": "false"}, "Whether old orders come first."),
             query("format", {"enum": [JSON, NDJSON], "default": JSON}, "`ndjson` sends all orders, one per line."),
-            query("limit", _LIMIT, "The number of orders on a page, at most. Not with `format=ndjson`."),
+            query("limit", _LIMIT, "The number of orders, at most. Without it, NDJSON has all."),
             query(
                 "cursor",
                 {"type": "string", "minLength": 1},

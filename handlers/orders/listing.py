@@ -56,7 +56,7 @@ class ListingHandler(BaseHandler):
         if query.is_export:
             await export.export(
                 self,
-                page,
+                replace(page, last=None) if query.has_limit else page,
                 lambda last: self._read(replace(listing, last=last)),
                 oldest_first=listing.oldest_first,
                 in_flight=self._in_flight,
@@ -87,10 +87,11 @@ class ListingHandler(BaseHandler):
 
 
 class _Query(NamedTuple):
-    """What a request asks for. `is_export` is whether it asks for NDJSON."""
+    """What a request asks for. `is_export` is whether it asks for NDJSON, `has_limit` whether it limits the orders."""
 
     listing: Listing
     is_export: bool
+    has_limit: bool
 
 
 def _parse_query(parameters: QueryParameters) -> _Query:
@@ -102,15 +103,13 @@ def _parse_query(parameters: QueryParameters) -> _Query:
     oldest_first = parameters.choice("oldest_first", ("true", "false")) == "true"
     limit = parameters.integer("limit", 1, MAX_LIMIT)
     is_export = parameters.choice(FORMAT, (JSON, NDJSON)) == NDJSON
-    if is_export and limit is not None:
-        parameters.add_error("limit", "must not be given with format=ndjson, which has all orders")
     cursor = parameters.text(CURSOR)
     last = None if cursor is None else parse_cursor(cursor, oldest_first=oldest_first)
     if cursor is not None and last is None:
         parameters.add_error(CURSOR, "must be a cursor of a response with the same oldest_first")
     parameters.check()
     listing = Listing(
-        limit=MAX_LIMIT if is_export else limit or DEFAULT_LIMIT,
+        limit=limit or (MAX_LIMIT if is_export else DEFAULT_LIMIT),
         oldest_first=oldest_first,
         last=last,
         status=None if status is None else Status(status),
@@ -118,7 +117,7 @@ def _parse_query(parameters: QueryParameters) -> _Query:
         created_from_us=created_from_us,
         created_until_us=created_until_us,
     )
-    return _Query(listing, is_export)
+    return _Query(listing, is_export, has_limit=limit is not None)
 
 
 def _next_query(parameters: QueryParameters, cursor: str) -> str:

@@ -49,6 +49,7 @@ async def test_all_matching_orders_are_sent(api: RunningApi) -> None:
     assert ids(oldest) == list(range(1, count + 1))
     assert ids(await api.get(f"{NDJSON}&user_id=1&status=Pending")) == list(range(count, 0, -2))
     assert ids(await api.get(f"{NDJSON}&status=Failed")) == []
+    assert ids(await api.get(f"{NDJSON}&limit=3")) == [count, count - 1, count - 2]
 
 
 @pytest.mark.gen_test
@@ -87,7 +88,6 @@ async def test_for_http_1_0_the_connection_is_closed_after_the_last_line(api: Ru
     [
         ("format=csv", "format"),
         ("format=NDJSON", "format"),
-        ("format=ndjson&limit=1", "limit"),
         ("oldest_first=1", "oldest_first"),
     ],
 )
