@@ -178,7 +178,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             telemetry=telemetry,
             guard=guard,
             access_log=AccessLog(lines, clock_ns=time.monotonic_ns) if http.access_log else None,
-            in_flight=InFlightRequests(),
+            in_flight=InFlightRequests(telemetry.instruments.responses),
             version=VERSION,
             has_keys=keys is not None,
             tls=tls,

@@ -45,7 +45,6 @@ class HttpApi:
     ) -> None:
         self._telemetry = telemetry
         self._in_flight = in_flight
-        telemetry.instruments.responses = in_flight.responses
         pages = read_pages(version=version, has_keys=has_keys)
         self.router = build_router(
             service=service,

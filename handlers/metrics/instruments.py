@@ -5,6 +5,7 @@ to `commit_s`.
 """
 
 import enum
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -61,6 +62,11 @@ class AttemptOutcome(enum.StrEnum):
     """The server stopped during the attempt, or webhook deliveries were paused before the attempt."""
 
 
+COUNTED_FROM_START = (200, 202, 422, 500, 503)
+"""Common statuses, which have a count from the start. If the count of a status appeared only with its first response,
+Prometheus would not see that the count has increased."""
+
+
 class Instruments:
     """Durations, sizes and counts since the start.
 
@@ -86,8 +92,8 @@ class Instruments:
         self.commit_orders = Histogram(_ORDER_BOUNDS)
         """Number of new orders in each commit with new orders."""
         self.intake = dict.fromkeys(IntakeOutcome, 0)
-        self.responses: Mapping[int, int] = {}
-        """How many HTTP responses had each status. `HttpApi` sets this."""
+        self.responses: Counter[int] = Counter(dict.fromkeys(COUNTED_FROM_START, 0))
+        """How many HTTP responses had each status."""
         self.attempts = dict.fromkeys(AttemptOutcome, 0)
         self.busy_workers = 0
         self.overdue_attempts = 0

@@ -5,10 +5,6 @@ import logging
 from collections import Counter
 from typing import Protocol
 
-COUNTED_FROM_START = (200, 202, 422, 500, 503)
-"""Common statuses, which have a count from the start. If the count of a status appeared only with its first response,
-Prometheus would not see that the count has increased."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -27,13 +23,13 @@ class InFlightRequests:
     has `Connection: close`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, responses: Counter[int] | None = None) -> None:
         self.is_stop_announced = False
         """Whether the server will stop soon."""
         self.draining = False
         self.drain_listeners: set[DrainListener] = set()
         """A listener removes itself when it no longer waits for its client."""
-        self.responses: Counter[int] = Counter(dict.fromkeys(COUNTED_FROM_START, 0))
+        self.responses: Counter[int] = Counter() if responses is None else responses
         """How many responses had each status. Callers count a response when they send it."""
         self._requests: set[object] = set()
         self._idle = asyncio.Event()

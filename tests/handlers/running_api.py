@@ -261,7 +261,6 @@ class RunningApi:
         self._overrides = overrides
 
     async def open(self) -> None:
-        self.in_flight = CheckedRequests()
         self.telemetry = Telemetry(
             version="1.2.3",
             run="abc",
@@ -274,6 +273,7 @@ class RunningApi:
         )
         self.monotonic_s = self.UPTIME_S
         self.instruments = self.telemetry.instruments
+        self.in_flight = CheckedRequests(self.instruments.responses)
         self.order_events, self.metric_events = self.telemetry.order_events, self.telemetry.metric_events
         self.orders = OrderService(
             store=self.store,
