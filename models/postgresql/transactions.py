@@ -130,7 +130,7 @@ class Transactions:
         except psycopg.Error as error:
             if error.diag.severity_nonlocalized == "ERROR":
                 # PostgreSQL has rolled back. With the severity FATAL, it ends the connection, and can have committed
-                # before: https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA
+                # before: https://www.postgresql.org/docs/current/protocol-error-fields.html
                 commit.unknown_xid = None
             raise
         else:
