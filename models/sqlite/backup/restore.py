@@ -9,7 +9,7 @@ from models.sqlite.backup.copy import check_copy, copy_database, describe
 from models.sqlite.files.leftover_wal import check_leftover_wal
 from models.sqlite.files.opening import check_path
 from models.sqlite.files.reading import read_snapshot
-from models.sqlite.files.replacement import Replacement, lock_database
+from models.sqlite.files.replacement import replacement_of
 
 
 def restore(path: Path, backup: Path, *, report: Report, progress: Progress) -> None:
@@ -23,23 +23,16 @@ def restore(path: Path, backup: Path, *, report: Report, progress: Progress) -> 
         raise BackupError(f"{backup} does not exist, or is not a regular file")
     if path.exists() and backup.samefile(path):
         raise BackupError(f"{backup} is the database itself: it can't be restored to the same file")
-    lock = lock_database(path)
-    replacement = Replacement(path)
-    try:
-        replacement.check_unused()
+    with replacement_of(path) as replacement:
         _copy(backup, replacement.incomplete, progress)
-        if damage := check_copy(replacement.incomplete, is_paced=False, progress=progress):
-            raise BackupError(f"{backup} is damaged, so {path} was not changed: {damage}")
-        content = describe(replacement.incomplete)
+        try:
+            if damage := check_copy(replacement.incomplete, is_paced=False, progress=progress):
+                raise BackupError(f"{backup} is damaged, so {path} was not changed: {damage}")
+            content = describe(replacement.incomplete)
+        except sqlite3.DatabaseError as error:
+            raise BackupError(f"the copy of {backup} can't be read: {error}") from error
         replacement.decide()
         old = replacement.finish()
-    except sqlite3.DatabaseError as error:
-        raise BackupError(f"the copy of {backup} can't be read: {error}") from error
-    except OSError as error:
-        raise BackupError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
-    finally:
-        replacement.discard()
-        lock.discard()
     report(f"restored {path} from {backup}: {content}")
     for file in sorted(old.parent.glob(f"{old.name}*")):
         report(f"the old file is now {file}")

@@ -18,7 +18,7 @@ from models.sqlite.files.leftover_wal import check_leftover_wal
 from models.sqlite.files.opening import check_path
 from models.sqlite.files.owner import read_only_uri
 from models.sqlite.files.reading import interruptible, read_snapshot
-from models.sqlite.files.replacement import Replacement, lock_database
+from models.sqlite.files.replacement import replacement_of
 from models.sqlite.schema import SCHEMA_VERSION
 
 
@@ -31,35 +31,30 @@ def repair(path: Path, *, report: Report, progress: Progress) -> bool:
     check_path(path)
     if not path.exists() or not path.stat().st_size:
         raise BackupError(f"{path} does not exist, or is empty")
-    lock = lock_database(path)
-    replacement = Replacement(path)
-    try:
-        replacement.check_unused()
-        check_leftover_wal(path.resolve())
-        with read_snapshot(path) as source:
-            found = find_errors(source, progress=progress)
-        report_findings(path, found, report)
-        if not any(finding.is_repairable for finding in found):
-            return not found
-        replacement.incomplete.touch(0o600)
-        with storage_errors():
-            _rebuild(path.resolve(), replacement.incomplete, progress)
-        with read_snapshot(replacement.incomplete) as rebuilt:
-            left = find_errors(rebuilt, progress=progress)
-        if any(finding.is_repairable for finding in left):
-            raise BackupError(f"{path} was not changed: after the repair, {left[0].line}")
-        content = describe(replacement.incomplete)
+    with replacement_of(path) as replacement:
+        try:
+            check_leftover_wal(path.resolve())
+            with read_snapshot(path) as source:
+                found = find_errors(source, progress=progress)
+            report_findings(path, found, report)
+            if not any(finding.is_repairable for finding in found):
+                return not found
+            replacement.incomplete.touch(0o600)
+            with storage_errors():
+                _rebuild(path.resolve(), replacement.incomplete, progress)
+            with read_snapshot(replacement.incomplete) as rebuilt:
+                left = find_errors(rebuilt, progress=progress)
+            if any(finding.is_repairable for finding in left):
+                raise BackupError(f"{path} was not changed: after the repair, {left[0].line}")
+            content = describe(replacement.incomplete)
+        except StorageDamagedError as error:
+            raise BackupError(
+                f"{path} was not changed, because orders are damaged: {error}: restore a backup"
+            ) from error
+        except (StorageError, sqlite3.DatabaseError) as error:
+            raise BackupError(f"{path} was not changed: {error}") from error
         replacement.decide()
         old = replacement.finish()
-    except StorageDamagedError as error:
-        raise BackupError(f"{path} was not changed, because orders are damaged: {error}: restore a backup") from error
-    except (StorageError, sqlite3.DatabaseError) as error:
-        raise BackupError(f"{path} was not changed: {error}") from error
-    except OSError as error:
-        raise BackupError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
-    finally:
-        replacement.discard()
-        lock.release()
     report(f"repaired {path}: {content}; the old database is now {old}")
     return not left
 

@@ -11,11 +11,12 @@ import logging
 import os
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.errors import DatabaseRefusedError
+from models.errors import BackupError, DatabaseRefusedError
 from models.sqlite.files.lock import DatabaseLock
 
 SQLITE_SUFFIXES = ("-wal", "-shm", "-journal")
@@ -53,6 +54,24 @@ def lock_database(path: Path) -> DatabaseLock:
         lock.discard()
         raise DatabaseRefusedError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
     return lock
+
+
+@contextmanager
+def replacement_of(path: Path) -> Iterator["Replacement"]:
+    """Locks the database until the end of the block, which can replace it. Nothing remains if it does not.
+
+    Raises DatabaseRefusedError if another program uses the database. In the block, an OSError becomes a BackupError.
+    """
+    lock = lock_database(path)
+    replacement = Replacement(path)
+    try:
+        replacement.check_unused()
+        yield replacement
+    except OSError as error:
+        raise BackupError(f"{path} can't be replaced: {error.filename}: {error.strerror}") from error
+    finally:
+        replacement.discard()
+        lock.discard()
 
 
 class Replacement:
