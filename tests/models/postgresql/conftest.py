@@ -1,4 +1,4 @@
-"""Fixtures: two servers on one PostgreSQL database."""
+"""Fixtures: two servers on one PostgreSQL database, and a proxy before PostgreSQL."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,8 @@ import pytest
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.two_servers import Server, two_servers
 from tests.models.samples import Clock
+from tests.postgresql.proxy import Proxy
+from tests.postgresql.server import need_postgresql, shared_server
 
 
 @pytest.fixture
@@ -18,3 +20,10 @@ def engine() -> PostgresqlEngine:
 def servers(engine: PostgresqlEngine, clock: Clock) -> Iterator[tuple[Server, Server]]:
     with two_servers(engine, clock) as servers:
         yield servers
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    need_postgresql()
+    with Proxy(shared_server()) as proxy:
+        yield proxy

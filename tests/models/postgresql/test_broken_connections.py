@@ -30,7 +30,6 @@ from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import name_of, temporary_database
 from tests.postgresql.proxy import Ending, Proxy, Side
-from tests.postgresql.server import need_postgresql, shared_server
 from tests.process import wait_until
 
 pytestmark = pytest.mark.postgresql
@@ -67,13 +66,6 @@ class Expected(NamedTuple):
     before: Contents
     after: Contents
     messages: dict[Side, int]
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    need_postgresql()
-    with Proxy(shared_server()) as proxy:
-        yield proxy
 
 
 @contextmanager

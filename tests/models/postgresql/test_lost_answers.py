@@ -31,7 +31,6 @@ from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import connect, execute
 from tests.postgresql.proxy import Proxy, Side
-from tests.postgresql.server import need_postgresql, shared_server
 
 pytestmark = pytest.mark.postgresql
 
@@ -86,13 +85,6 @@ class Trial:
         """The totals and the tables agree, and no order is Processing."""
         check(self._engine, self.store)
         assert not [order for order in self.store.find(IDS) if order and order.status is Status.PROCESSING]
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    need_postgresql()
-    with Proxy(shared_server()) as proxy:
-        yield proxy
 
 
 @contextmanager
