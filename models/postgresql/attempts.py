@@ -11,7 +11,8 @@ from models.batch import first_outcomes
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Order, Status
 from models.postgresql import statements
-from models.postgresql.transaction import Cursor, Transaction, array, one_row
+from models.postgresql.connection.pipeline import Result
+from models.postgresql.transaction import Transaction, array, one_row
 from models.wire import decode_numbers, decode_orders, decode_states, encode_outcomes
 from models.writes import AttemptKey, ClaimedOrders, Outcome
 
@@ -26,26 +27,26 @@ def finish(
     attempts whose outcomes are rejected because another server has taken the order over.
     """
     parameters = {"node": transaction.node if node is None else node, **transaction.own_time}
-    completions: list[tuple[Cursor, list[Outcome]]] = []
-    ends: list[tuple[Cursor, list[Outcome]]] = []
+    completions: list[tuple[Result, list[Outcome]]] = []
+    ends: list[tuple[Result, list[Outcome]]] = []
     for group in _with_different_sequences(first_outcomes(outcomes)):
         if completed := [each for each in group if each.status is Status.COMPLETED]:
-            cursor = transaction.execute(statements.COMPLETE, **_keys(completed), **parameters)
-            completions.append((cursor, completed))
+            result = transaction.execute(statements.COMPLETE, **_keys(completed), **parameters)
+            completions.append((result, completed))
         if others := [each for each in group if each.status is not Status.COMPLETED]:
             ends.append((_end(transaction, others, parameters), others))
 
     def add_results() -> frozenset[AttemptKey]:
         change = transaction.change
         left: list[Outcome] = []
-        for cursor, group in completions:
-            count, processing_us, if_not_all = one_row(cursor)
+        for result, group in completions:
+            count, processing_us, if_not_all = one_row(result)
             change.completed += count
             change.processing -= count
             change.processing_us += processing_us
             left += _left_out(group, if_not_all)
-        for cursor, group in ends:
-            failed, pending, if_not_all = one_row(cursor)
+        for result, group in ends:
+            failed, pending, if_not_all = one_row(result)
             change.failed += failed
             change.pending += pending
             change.processing -= failed + pending
@@ -87,14 +88,14 @@ def _has_ended_so(outcome: Outcome, state: Sequence[object] | None) -> bool:
     return state == [outcome.claim, outcome.status, outcome.with_storable_error().error]
 
 
-def _end(transaction: Transaction, outcomes: Sequence[Outcome], parameters: Mapping[str, object]) -> Cursor:
+def _end(transaction: Transaction, outcomes: Sequence[Outcome], parameters: Mapping[str, object]) -> Result:
     """Records outcomes of attempts that did not complete their order."""
     transaction.note_ready(each.sequence for each in outcomes if each.status is Status.PENDING and each.due_us is None)
     storable = [transaction.database_time.with_database_due_time(each.with_storable_error()) for each in outcomes]
-    cursor = transaction.execute(statements.END, outcomes=encode_outcomes(storable), **_keys(outcomes), **parameters)
+    result = transaction.execute(statements.END, outcomes=encode_outcomes(storable), **_keys(outcomes), **parameters)
     if old := [each.sequence for each in outcomes if each.ending and each.claim > MAX_RECORDED_ATTEMPTS]:
         transaction.execute(statements.DELETE_OLD_ATTEMPTS, sequences=array(old))
-    return cursor
+    return result
 
 
 def _keys(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from models.claimed_run import claimed_orders
 from models.insertion import admit, insert_results, with_rejected
 from models.postgresql import statements
-from models.postgresql.transaction import Cursor, Transaction, one_row
+from models.postgresql.connection.pipeline import Result
+from models.postgresql.transaction import Transaction, one_row
 from models.wire import decode_numbers, encode_new_orders
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 
@@ -18,7 +19,7 @@ def insert(transaction: Transaction, orders: Sequence[NewOrder], limit: int) -> 
     There must be room for all orders. Returns a function that must be called when the results are needed. This function
     returns a result for each order, and the claimed orders, or None if the new orders were stored as Pending.
     """
-    cursor = transaction.execute(
+    result = transaction.execute(
         statements.INSERT,
         orders=encode_new_orders(orders),
         is_claim=len(orders) <= limit,
@@ -27,7 +28,7 @@ def insert(transaction: Transaction, orders: Sequence[NewOrder], limit: int) -> 
         wall_us=transaction.wall_us,
         database_us=transaction.database_us,
     )
-    return lambda: _results(transaction, orders, cursor)
+    return lambda: _results(transaction, orders, result)
 
 
 def insert_admitted(transaction: Transaction, orders: Sequence[NewOrder], limit: int) -> Inserted:
@@ -41,8 +42,8 @@ def insert_admitted(transaction: Transaction, orders: Sequence[NewOrder], limit:
     return with_rejected(orders, admitted, inserted), claimed
 
 
-def _results(transaction: Transaction, orders: Sequence[NewOrder], cursor: Cursor) -> Inserted:
-    is_claim, inserted, next_due_us, first, sequences = one_row(cursor)
+def _results(transaction: Transaction, orders: Sequence[NewOrder], result: Result) -> Inserted:
+    is_claim, inserted, next_due_us, first, sequences = one_row(result)
     new: Sequence[int] = ()
     if inserted:
         new = range(first, first + inserted) if sequences is None else decode_numbers(sequences)

@@ -13,6 +13,7 @@ from models.changes import OrderChange, changes_in
 from models.clock import Clock
 from models.order import Order
 from models.postgresql import statements
+from models.postgresql.connection.pipeline import Result, StatementPipeline
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed import feed_statements
 from models.totals_change import TotalsChange
@@ -20,23 +21,21 @@ from models.wire import decode_changes, decode_orders, encode_changes
 from models.writes import AnyWrite, AttemptKey
 
 Connection = psycopg.Connection[Any]
-Cursor = psycopg.Cursor[Any]
 
 
 class Transaction:
     """The state that the steps of a transaction share.
 
-    The connection is in pipeline mode: a statement is only sent when the result of a later statement is fetched, so
-    many statements share one round trip (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html). All steps use
-    the same current time: `now_us` is steady time (`models/clock.py`), `wall_us` is wall clock time, and `database_us`
-    is time of the database's clock. `node` is the number of this server. The transaction can increase the number of
-    Pending orders by at most `max_added`. Any further new order is rejected. Each claim begins by making at most
-    `max_made_ready` due retries ready. `floor` is the lowest sequence that can be ready.
+    Many statements share one round trip, see `StatementPipeline`. All steps use the same current time: `now_us` is
+    steady time (`models/clock.py`), `wall_us` is wall clock time, and `database_us` is time of the database's clock.
+    `node` is the number of this server. The transaction can increase the number of Pending orders by at most
+    `max_added`. Any further new order is rejected. Each claim begins by making at most `max_made_ready` due retries
+    ready. `floor` is the lowest sequence that can be ready.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        pipeline: StatementPipeline,
         *,
         clock: Clock,
         database_time: DatabaseTime,
@@ -45,7 +44,7 @@ class Transaction:
         max_added: int,
         max_made_ready: int,
     ) -> None:
-        self.connection = connection
+        self._pipeline = pipeline
         self.database_time = database_time
         self.now_us = clock()
         self.wall_us = self.now_us + clock.step_us
@@ -74,13 +73,13 @@ class Transaction:
         """How many more new orders can be stored in this transaction."""
         return max(0, self._max_added - self.change.pending)
 
-    def execute(self, statement: str, **parameters: object) -> Cursor:
+    def execute(self, statement: str, **parameters: object) -> Result:
         """Executes the statement when the result of this or of a later statement is fetched."""
-        return self.connection.execute(statement, parameters)
+        return self._pipeline.execute(statement, parameters)
 
     def find(self, order_ids: Iterable[int]) -> dict[int, Order]:
         """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""
-        found = find_orders(self.connection, order_ids)
+        found = find_orders(self._pipeline, order_ids)
         return {order.order_id: self.database_time.with_steady_due_time(order) for order in found}
 
     def note_ready(self, sequences: Iterable[int]) -> None:
@@ -128,7 +127,7 @@ class Transaction:
             self.execute(statements.ADD_TO_TOTALS, node=self.node, **structs.asdict(self.change))
 
 
-def find_orders(connection: Connection, order_ids: Iterable[int]) -> list[Order]:
+def find_orders(connection: Connection | StatementPipeline, order_ids: Iterable[int]) -> list[Order]:
     """The stored orders with these ids. Their due times are times of the database's clock."""
     [found] = one_row(connection.execute(statements.FIND, {"order_ids": array(order_ids)}))
     return decode_orders(found)
@@ -139,6 +138,6 @@ def array(numbers: Iterable[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-def one_row(cursor: Cursor) -> Sequence[Any]:
+def one_row(cursor: psycopg.Cursor[Any] | Result) -> Sequence[Any]:
     """The only row of the result."""
     return cast(Sequence[Any], cursor.fetchone())

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import peewee
 import psycopg
@@ -16,6 +16,7 @@ from models.order import Order, Status
 from models.postgresql import statements
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import StillRunningError, storage_errors
+from models.postgresql.connection.pipeline import StatementPipeline, roll_back
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
@@ -120,10 +121,10 @@ class Transactions:
         if not self.lease.is_registered:
             self._register(connection)
         try:
-            self._commit(connection, work, max_pending, commit)
+            self._commit(work, max_pending, commit)
         except _LeaseLostError:
             _log.warning("another server has taken over the orders of this one, because its lease had expired")
-            connection.execute("ROLLBACK")
+            roll_back(connection)
             self.lease.forget()
             self.floor = 0
             self._run_once(work, max_pending, commit)
@@ -136,21 +137,19 @@ class Transactions:
         else:
             self._note(commit)
 
-    def _commit(
-        self, connection: Connection, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]"
-    ) -> None:
+    def _commit(self, work: Callable[[Transaction], R], max_pending: int | None, commit: "_Commit[R]") -> None:
         """Runs `work` in one transaction. Raises _LeaseLostError if another server has taken its orders over."""
-        transaction = Transaction(
-            connection,
-            clock=self._clock,
-            database_time=self._database_time,
-            node=self.lease.node,
-            floor=self.floor,
-            max_added=HIGHEST if max_pending is None else max_pending - self.pending,
-            max_made_ready=self._max_made_ready,
-        )
-        with connection.pipeline() as pipeline:
-            connection.execute("BEGIN")
+        with StatementPipeline(self.database.psycopg_connection) as pipeline:
+            transaction = Transaction(
+                pipeline,
+                clock=self._clock,
+                database_time=self._database_time,
+                node=self.lease.node,
+                floor=self.floor,
+                max_added=HIGHEST if max_pending is None else max_pending - self.pending,
+                max_made_ready=self._max_made_ready,
+            )
+            pipeline.execute("BEGIN")
             beat = transaction.execute(node_statements.BEAT, node=transaction.node)
             commit.result = work(transaction)
             renewed = beat.fetchone()
@@ -163,7 +162,7 @@ class Transactions:
             commit.unknown_xid = xid
             transaction.write_totals()
             transaction.add_to_feed(changes)
-            connection.execute("COMMIT")
+            pipeline.execute("COMMIT")
             pipeline.sync()
         commit.unknown_xid = None
 
@@ -206,15 +205,14 @@ class Transactions:
 
     def _renew_once(self) -> tuple[int, bool] | None:
         """The number of Pending orders, and whether processing is paused. None if the lease was lost."""
-        connection = self.database.psycopg_connection
-        with connection.pipeline() as pipeline:
-            connection.execute("BEGIN")
-            connection.execute(node_statements.RENEW_LATER)
-            beat = connection.execute(node_statements.BEAT, {"node": self.lease.node})
-            connection.execute("COMMIT")
+        with StatementPipeline(self.database.psycopg_connection) as pipeline:
+            pipeline.execute("BEGIN")
+            pipeline.execute(node_statements.RENEW_LATER)
+            beat = pipeline.execute(node_statements.BEAT, {"node": self.lease.node})
+            pipeline.execute("COMMIT")
             pipeline.sync()
-            renewed = beat.fetchone()
-        return renewed and renewed[2:4]
+            renewed: tuple[Any, ...] | None = beat.fetchone()
+        return (renewed[2], renewed[3]) if renewed else None
 
     def _record_step(self, connection: Connection) -> None:
         """Records a step of the wall clock, with the last order that was stored before the step."""

@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from models.database_address import PostgresqlUrl
 from models.postgresql.connection.bounded import ANSWER_S, Backend, BoundedConnection
 from models.postgresql.connection.errors import is_temporary
+from models.postgresql.connection.pipeline import roll_back
 from models.postgresql.connection.session import configure, connection_parameters
 
 R = TypeVar("R")
@@ -184,7 +185,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         if connection.info.transaction_status == TransactionStatus.IDLE:
             return
         try:
-            connection.execute("ROLLBACK")
+            roll_back(connection)
         except psycopg.Error:
             self._close_broken_connection()
 
