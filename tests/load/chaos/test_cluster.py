@@ -66,8 +66,12 @@ async def accept_orders(database: PostgresqlDatabase, target: Target) -> None:
     url = f"{database.addresses[0]}&target_session_attrs=read-write"
     while True:
         with suppress(psycopg.OperationalError):
-            async with await psycopg.AsyncConnection.connect(url) as connection:
+            connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+            # The end of `async with` would not close the connection if this task were cancelled during the commit.
+            try:
                 await connection.execute("INSERT INTO numbers SELECT count(*) FROM numbers")
+            finally:
+                await connection.close()
             target.acceptance_times.note()
 
 
