@@ -15,6 +15,10 @@ than the lease of a server."""
 _INTERVAL_S = 0.1
 
 
+class NoAnswerError(psycopg.OperationalError):
+    """PostgreSQL has not answered in time, so the connection was closed."""
+
+
 class Backend(NamedTuple):
     """The process of PostgreSQL that serves a connection, and when it started, because process ids are reused."""
 
@@ -47,7 +51,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             if error.sqlstate or self.closed or time.monotonic() < until_s:
                 raise
             self.close()
-            raise psycopg.OperationalError(f"PostgreSQL has not answered for {answer_s:g} s") from error
+            raise NoAnswerError(f"PostgreSQL has not answered for {answer_s:g} s") from error
 
     def read_backend(self) -> None:
         """Sets `backend`. A pooler can give each connection another backend."""

@@ -16,8 +16,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from models.database_address import PostgresqlUrl
-from models.postgresql.connection.bounded import ANSWER_S, Backend, BoundedConnection
-from models.postgresql.connection.errors import is_temporary
+from models.postgresql.connection.bounded import ANSWER_S, Backend, BoundedConnection, NoAnswerError
+from models.postgresql.connection.errors import is_temporary, original_of
 from models.postgresql.connection.pipeline import roll_back
 from models.postgresql.connection.session import configure, connection_parameters
 
@@ -35,7 +35,8 @@ _SAME_OUTAGE_S = 3.0
 _LONG_TRY_S = 1.0
 _PAUSE_S = 1.0
 """If PostgreSQL has not answered for `_LONG_TRY_S` seconds, and the deadline has passed, the calls of the next
-`_PAUSE_S` seconds fail at once. Otherwise, each of the calls that have waited would wait again, for its own try."""
+`_PAUSE_S` seconds fail at once. Otherwise, each of the calls that have waited would wait again, for its own try. If
+PostgreSQL has closed the connection during a call, the next call need not wait, however long that call has taken."""
 
 
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
@@ -135,9 +136,10 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
             raise state.last_error.with_traceback(None)
         state.last_error = None
         while True:
-            try_began_s = self._clock()
+            try_began_s, was_open = self._clock(), False
             try:
                 self._open_connection(answer_s)
+                was_open = True
                 result = call()
             except (peewee.PeeweeException, psycopg.Error) as error:
                 self._roll_back()
@@ -145,7 +147,8 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
                     raise
                 left_s = state.note_failure(began_s, self._clock()) + self._deadline_s - self._clock()
                 if left_s <= 0:
-                    if self.is_closed() and self._clock() - try_began_s >= _LONG_TRY_S:
+                    has_no_answer = not was_open or isinstance(original_of(error), NoAnswerError)
+                    if has_no_answer and self._clock() - try_began_s >= _LONG_TRY_S:
                         state.last_error = error
                     raise
                 self._sleep(min(delay_s * (0.5 + self._jitter()), left_s))
