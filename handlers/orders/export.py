@@ -58,13 +58,13 @@ async def export(
             if in_flight.draining:
                 raise QueueClosedError("the server is stopping")
             page = await next_page(page.last)
+        await handler.finish()
     except (QueueClosedError, QueueFullError, StorageError) as error:
         _log.warning("an export of orders was cut off: %s", error)
         connection.close()
         return
     except (StreamClosedError, asyncio.CancelledError):  # the client has disconnected, or has read nothing for long
         return
-    await handler.finish()
     if is_http_1_0:
         connection.close()
 

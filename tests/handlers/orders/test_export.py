@@ -132,3 +132,20 @@ async def test_a_disconnect_ends_an_export(start_api: StartApi) -> None:
         await until(lambda: len(asked) == 2)
     await api.until_in_flight(0)
     assert asked[1].cancelled()
+
+
+@pytest.mark.gen_test
+async def test_a_disconnect_during_the_last_page_is_not_an_error(
+    start_api: StartApi, log: list[logging.LogRecord]
+) -> None:
+    """The page is larger than the buffers of the sockets, so the client disconnects before the server has sent it."""
+    order = claimed_order(new_order(1, metadata=f'"{"x" * 16_000}"'), 1, 0)
+    page: Future[Page] = get_running_loop().create_future()
+    page.set_result(Page([order] * 1_000, None))
+    api = await start_api(list_orders=lambda _: page)
+    async with api.connection() as connection:
+        await connection.send(get_text(NDJSON))
+        await connection.reader.readline()
+        await api.until_in_flight(1)
+    await api.until_in_flight(0)
+    assert [each.getMessage() for each in log] == []
