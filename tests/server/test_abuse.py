@@ -30,7 +30,6 @@ MAX_KEPT_BYTES = 512
 """The server's memory can grow by this on average for each request in the second half of the requests."""
 CLIENTS = 64
 SILENCE_S = 0.05
-ANSWER_S = 20.0
 MEMBERS = ["type", "title", "status", "detail", "instance", "request_id"]
 FIRST_GOOD_ID = 10**18
 """Valid orders have this id or higher ids. Malformed requests do not contain these ids."""
@@ -130,7 +129,7 @@ async def ask(port: int, sent: bytes, *, to_head: bool) -> bytes:
 async def assert_is_alive(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert (await asyncio.wait_for(reader.readline(), ANSWER_S)).startswith(b"HTTP/1.1 200 ")
+    assert (await asyncio.wait_for(reader.readline(), DEADLINE_S)).startswith(b"HTTP/1.1 200 ")
     writer.transport.abort()
 
 
