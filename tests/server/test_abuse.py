@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 
 from handlers.transport.http_server import TIMEOUTS
 from load.bench.background_clients import SlowClients
@@ -180,7 +181,8 @@ def test_malformed_requests_get_4xx_and_leak_no_memory_or_files(tmp_path: Path) 
         files = server.open_files()
         for half in (1, 2):
             requests = (fuzzer.request() for _ in range(REQUESTS // 2))
-            faults += asyncio.run(send_all(server.port, requests))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                faults += runner.run(send_all(server.port, requests))
             wait_until(lambda: server.open_files() <= files)
             used_kib.append(memory_in_use_kib(server, shop, FIRST_GOOD_ID + half))
         print(f"memory in use: {used_kib[0]} KiB, then {used_kib[1]} KiB")
