@@ -15,6 +15,7 @@ from models.errors import StartRefusedError, StorageError
 from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
+from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.progress import Report
 from models.sqlite.files.opening import open_sqlite_store
@@ -122,6 +123,17 @@ class Store(Protocol):
 
     def totals(self) -> Totals:
         """The totals after the last commit. Takes the same time for any number of orders."""
+
+    def save_measurements(self, measurements: Sequence[Measurement], *, now_s: int) -> None:
+        """Stores the measurements, each in place of an earlier one of the same interval and process.
+
+        Deletes measurements that are too old or too new: see `MAX_INTERVALS` and `MAX_AHEAD_S` in
+        `models/measurements.py`. `now_s` is the wall clock time in seconds since 1970. Must be called on the thread
+        that writes.
+        """
+
+    def measurements(self, *, since_s: int) -> list[Measurement]:
+        """The stored measurements of all servers of intervals that begin at or after `since_s`, oldest first."""
 
     def probe(self, work: Work) -> None:
         """Tests this kind of work as requests do it, and changes no order. Updates `is_up`.

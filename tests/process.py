@@ -54,7 +54,7 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.database = database
-        command = [*before, sys.executable, "server.py", "--port", "0", "--database", _address(database), *flags]
+        command = [*before, sys.executable, "server.py", "--port", "0", "--database", address_of(database), *flags]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -166,7 +166,7 @@ def _environment(command: Sequence[str], environment: Mapping[str, str]) -> dict
     return merged
 
 
-def _address(path: Path) -> str:
+def address_of(path: Path) -> str:
     """The value of --database: the file, or the URL of the PostgreSQL database that stands for it."""
     if not is_on_postgresql():
         return str(path)

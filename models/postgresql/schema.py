@@ -169,6 +169,16 @@ CREATE TABLE lost_nodes (
     beat timestamptz NOT NULL)"""
 
 
+# For charts. A row of `models.measurements.Measurement`, with its measures as JSON.
+_ADD_MEASUREMENTS = """
+CREATE TABLE measurements (
+    interval_s integer NOT NULL,
+    begin_s bigint NOT NULL,
+    process text NOT NULL,
+    measures text NOT NULL,
+    PRIMARY KEY (interval_s, begin_s, process))"""
+
+
 class Step(NamedTuple):
     """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
 
@@ -183,6 +193,7 @@ STEPS = (
     Step(_REFUSE_SERVERS_WITHOUT_FEED, oldest=1),
     Step(_LOG_FEED_IDS, oldest=1),
     Step(_ADD_LOST_NODES, oldest=1),
+    Step(_ADD_MEASUREMENTS, oldest=1),
 )
 """Step n changes the schema from version n to version n + 1."""
 SCHEMA_VERSION = len(STEPS)

@@ -14,6 +14,7 @@ sets `due_us` to NULL.
 """
 
 from models.history import MAX_RECORDED_ATTEMPTS
+from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
 from models.order import MAX_COUNTED_WAITING
 
 STATUS = """CASE WHEN work.sequence IS NULL THEN
@@ -240,6 +241,24 @@ SELECT sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, su
 FROM totals"""
 
 BRING_FORWARD = "UPDATE work SET due_us = %(database_us)s WHERE due_us > %(latest_us)s"
+
+# For charts
+
+# Two servers never save the same rows, so they do not wait for each other.
+SAVE_MEASUREMENTS = """
+INSERT INTO measurements (interval_s, begin_s, process, measures)
+SELECT (v->>0)::integer, (v->>1)::bigint, v->>2, v->>3 FROM jsonb_array_elements(%(measurements)s::jsonb) AS element(v)
+ON CONFLICT (interval_s, begin_s, process) DO UPDATE SET measures = excluded.measures"""
+# Skips rows that another server is deleting.
+DELETE_MEASUREMENTS = f"""
+DELETE FROM measurements WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM measurements
+    WHERE begin_s < %(now_s)s - interval_s * {MAX_INTERVALS} OR begin_s > %(now_s)s + {MAX_AHEAD_S}
+    FOR UPDATE SKIP LOCKED))"""
+MEASUREMENTS = """
+SELECT coalesce(json_agg(json_build_array(interval_s, begin_s, process, measures)
+    ORDER BY interval_s, begin_s, process), '[]')::text
+FROM measurements WHERE begin_s >= %(since_s)s"""
 
 DATABASE_US = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 

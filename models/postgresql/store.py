@@ -18,6 +18,7 @@ from models.feed import Feed
 from models.health import StorageHealth, StorageStatus, Work
 from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
+from models.measurements import Measurement, decode_measurements, encode_measurements
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.postgresql import statements
 from models.postgresql.batch import write_batch
@@ -193,6 +194,23 @@ class PostgresqlStore:
 
     def _totals_values(self) -> dict[str, int]:
         return {"floor": self._transactions.floor, "database_us": self._time.of(self._clock())}
+
+    def save_measurements(self, measurements: Sequence[Measurement], *, now_s: int) -> None:
+        def save(transaction: Transaction) -> None:
+            transaction.execute(statements.SAVE_MEASUREMENTS, measurements=encode_measurements(measurements))
+            transaction.execute(statements.DELETE_MEASUREMENTS, now_s=now_s)
+
+        try:
+            self._transactions.run(save)
+        except StorageError as error:
+            if not concerns_orders(error):
+                self._health.note_failure(Work.WRITES, error)
+            raise
+
+    def measurements(self, *, since_s: int) -> list[Measurement]:
+        values = {"since_s": since_s}
+        [found] = self._read(lambda: self._database.execute_sql(statements.MEASUREMENTS, values).fetchone())
+        return decode_measurements(found)
 
     def probe(self, work: Work) -> None:
         try:

@@ -17,7 +17,7 @@ _log = logging.getLogger("orders.schema")
 
 APPLICATION_ID = 0x4F524452
 """Identifies the file as a database of this program: "ORDR" (SQLite file format §1.3.8)."""
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _PENDING = peewee.SQL("status = 'Pending'")
 _WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
 _FAILED = peewee.SQL("status = 'Failed'")
@@ -95,6 +95,13 @@ _MIGRATIONS = (
         "CREATE INDEX blocks_processing ON blocks (block) WHERE processing > 0",
         "PRAGMA secure_delete = fast",
         "DROP INDEX orders_processing",
+    ),
+    # From version 6 to 7: measurements for charts.
+    (
+        """CREATE TABLE measurements (
+            interval_s INTEGER NOT NULL, begin_s INTEGER NOT NULL, process TEXT NOT NULL, measures TEXT NOT NULL,
+            PRIMARY KEY (interval_s, begin_s, process)
+        ) WITHOUT ROWID""",
     ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
@@ -207,7 +214,21 @@ class BlockRow(peewee.Model):
 BlockRow.add_index(BlockRow.index(BlockRow.block, where=peewee.SQL("processing > 0"), name="blocks_processing"))
 
 
-_TABLES = (OrderRow, TotalsRow, AttemptRow, BlockRow)
+class MeasurementRow(peewee.Model):
+    """A `models.measurements.Measurement`, with its measures as JSON."""
+
+    interval_s = peewee.IntegerField()
+    begin_s = peewee.BigIntegerField()
+    process = peewee.TextField()
+    measures = peewee.TextField()
+
+    class Meta:
+        table_name = "measurements"
+        primary_key = peewee.CompositeKey("interval_s", "begin_s", "process")
+        without_rowid = True
+
+
+_TABLES = (OrderRow, TotalsRow, AttemptRow, BlockRow, MeasurementRow)
 
 
 def migrate(database: RetryingSqliteDatabase) -> None:

@@ -6,6 +6,7 @@ has passed, MAKE_READY sets `due_us` to NULL.
 """
 
 from models.history import MAX_RECORDED_ATTEMPTS
+from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
 from models.order import MAX_COUNTED_WAITING
 
 # Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
@@ -157,6 +158,17 @@ SELECT json_array(status, attempts, created_us + claimed_after_us, processed_us,
     SELECT json_group_array(json_array(number, started_us, ended_us, ending, error)) FROM (
         SELECT * FROM attempts WHERE attempts.sequence = orders.sequence ORDER BY claim)))
 FROM orders WHERE order_id = ?"""
+
+# For charts
+
+SAVE_MEASUREMENTS = """
+INSERT OR REPLACE INTO measurements (interval_s, begin_s, process, measures)
+SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"""
+DELETE_MEASUREMENTS = f"""
+DELETE FROM measurements WHERE begin_s < ?1 - interval_s * {MAX_INTERVALS} OR begin_s > ?1 + {MAX_AHEAD_S}"""
+MEASUREMENTS = """
+SELECT json_group_array(json_array(interval_s, begin_s, process, measures)) FROM (
+    SELECT * FROM measurements WHERE begin_s >= ? ORDER BY interval_s, begin_s, process)"""
 
 INTERRUPTED = """
 SELECT json_group_array(json_array(sequence, claims, attempts))

@@ -17,6 +17,7 @@ from models.errors import StorageDamagedError, StorageError
 from models.feed import Feed
 from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
+from models.measurements import Measurement, decode_measurements, encode_measurements
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.parts import Budget, run_in_parts
 from models.sqlite import statements
@@ -29,7 +30,7 @@ from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.history import read_history
 from models.sqlite.listing import list_orders
 from models.sqlite.recovery import recover
-from models.sqlite.transaction import find_orders
+from models.sqlite.transaction import Transaction, find_orders
 from models.sqlite.transactions import MAX_MADE_READY, Transactions
 from models.writes import AnyWrite, Outcome, WriteResult
 
@@ -39,6 +40,9 @@ Found = TypeVar("Found", Order, Order | StorageError | None)
 _TotalsColumns = tuple[int, int, int, int, int, int, int, int, int | None, int]
 """The columns: a count for each status, processing_us, paused, the number of waiting orders, and the sequence and
 creation time of the oldest order that is due."""
+
+_MEASUREMENTS = "the history of the charts"
+"""A `Damage.what`."""
 
 
 class SqliteStore:
@@ -168,6 +172,23 @@ class SqliteStore:
             return self._read_totals(statements.TOTALS_WITHOUT_OLDEST)
         self._note_read()
         return totals
+
+    def save_measurements(self, measurements: Sequence[Measurement], *, now_s: int) -> None:
+        def save(transaction: Transaction) -> None:
+            transaction.database.execute_sql(statements.SAVE_MEASUREMENTS, (encode_measurements(measurements),))
+            transaction.database.execute_sql(statements.DELETE_MEASUREMENTS, (now_s,))
+
+        try:
+            self._transactions.run(save)
+        except StorageError as error:
+            self._note_error(Work.WRITES, error, [Damage(_MEASUREMENTS, error)])
+            raise
+
+    def measurements(self, *, since_s: int) -> list[Measurement]:
+        [found] = self._read(
+            _MEASUREMENTS, lambda: self._database.execute_sql(statements.MEASUREMENTS, (since_s,)).fetchone()
+        )
+        return decode_measurements(found)
 
     def probe(self, work: Work) -> None:
         try:

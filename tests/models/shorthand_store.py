@@ -7,6 +7,7 @@ from models.errors import OrderConflictError, WrongStatusError
 from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
+from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
 from models.writes import (
@@ -86,6 +87,12 @@ class ShorthandStore:
 
     def totals(self) -> Totals:
         return self._store.totals()
+
+    def save_measurements(self, measurements: Sequence[Measurement], *, now_s: int) -> None:
+        self._store.save_measurements(measurements, now_s=now_s)
+
+    def measurements(self, *, since_s: int = 0) -> list[Measurement]:
+        return self._store.measurements(since_s=since_s)
 
     def probe(self, work: Work) -> None:
         self._store.probe(work)

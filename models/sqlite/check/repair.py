@@ -21,6 +21,9 @@ from models.sqlite.files.reading import interruptible, read_snapshot
 from models.sqlite.files.replacement import replacement_of
 from models.sqlite.schema import SCHEMA_VERSION
 
+_MEASUREMENTS = "measurements"
+"""A table that is not copied, because it must not prevent a repair if it is damaged, and charts can do without it."""
+
 
 def repair(path: Path, *, report: Report, progress: Progress) -> bool:
     """Reports each error in the database `path`, and repairs what can be repaired. Returns whether no error is left.
@@ -77,7 +80,7 @@ def _rebuild(path: Path, target: Path, progress: Progress) -> None:
         for kind, name, sql in parts:
             if kind == "table":
                 execute(sql)
-                if name not in computed:
+                if name not in computed and name != _MEASUREMENTS:
                     execute(statements.COPY_ROWS.format(table=name))
         if computed:
             if totals := _totals_in(path):

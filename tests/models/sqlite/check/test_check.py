@@ -157,6 +157,15 @@ def test_a_damaged_table_that_can_be_computed_is_repaired(shop: StoredShop, name
     assert len(orders_in(shop.path)) == BLOCK + 10
 
 
+def test_damaged_measurements_do_not_prevent_a_repair(shop: StoredShop) -> None:
+    shop.close()
+    damage_root(shop.path, "measurements")
+    assert len(errors_in(shop.path)) == 1
+    assert repair(shop.path, report=Reports(), progress=ignore)
+    assert errors_in(shop.path) == []
+    assert len(orders_in(shop.path)) == BLOCK + 10
+
+
 def test_damaged_orders_are_found_and_not_repaired(shop: StoredShop) -> None:
     shop.insert(metadata='{"note": "here"}')
     shop.close()

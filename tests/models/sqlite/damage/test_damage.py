@@ -323,3 +323,23 @@ def test_a_lock_is_not_damage(store: ShorthandStore, tmp_path: Path, caplog: pyt
         store.insert(new_order(1))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "SQLITE_BUSY" in caplog.messages[0]
+
+
+# Charts
+
+
+def test_damaged_measurements_make_neither_reads_nor_writes_of_orders_fail(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage_root(shop.path, "measurements")
+    with shop.opened() as store:
+        for _ in range(2):
+            with pytest.raises(StorageDamagedError):
+                store.measurements()
+            with pytest.raises(StorageDamagedError):
+                store.save_measurements([], now_s=0)
+        assert store.is_up(Work.READS)
+        assert store.is_up(Work.WRITES)
+        assert store.insert(new_order(1)) == [ACCEPTED]
+    [text] = caplog.messages
+    assert text.startswith("the history of the charts can't be read or written: ")

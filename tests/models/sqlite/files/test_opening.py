@@ -45,7 +45,7 @@ def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> No
     assert database.is_closed()
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
-        assert database.get_tables() == ["attempts", "blocks", "orders", "totals"]
+        assert database.get_tables() == ["attempts", "blocks", "measurements", "orders", "totals"]
         assert store_in(database, Clock()).totals().orders == 0
 
 
@@ -269,7 +269,7 @@ def test_a_migrated_file_has_the_schema_of_a_new_file(tmp_path: Path, old: list[
             assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
             columns = [
                 connection.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')").fetchall()
-                for table in ("attempts", "blocks", "orders", "totals")
+                for table in ("attempts", "blocks", "measurements", "orders", "totals")
             ]
             return names, columns
 
