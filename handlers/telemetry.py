@@ -18,6 +18,7 @@ from models.changes import OrderChange
 from models.clock import Clock
 from models.feed import FeedRead
 from models.health import StorageStatus
+from models.measurements import Measurement
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -35,7 +36,7 @@ class TelemetryLimits(NamedTuple):
 class Telemetry:
     """Implements `ServiceObserver`. Creates the metrics and the event streams, and updates them.
 
-    `run` (hexadecimal digits) distinguishes the event ids of this process from the event ids of other processes.
+    `run` (hexadecimal digits) distinguishes the event ids and the measurements of this process from those of others.
     `has_feed` means that the changes of orders come from a feed, which also determines the event ids. `monotonic`
     returns seconds.
     """
@@ -65,7 +66,7 @@ class Telemetry:
             clock=monotonic,
             max_readers=limits.max_event_readers,
         )
-        self.history = History(instruments=self.instruments, clock=clock, monotonic=monotonic)
+        self.history = History(instruments=self.instruments, clock=clock, monotonic=monotonic, process=run)
         self.metric_events = MetricEventStreams(
             snapshots=self.snapshots, history=self.history, clock=monotonic, max_readers=limits.max_metrics_readers
         )
@@ -100,6 +101,15 @@ class Telemetry:
         if totals:
             self.rates.sample(totals)
         self.metric_events.publish(totals, status)
+
+    def unsaved_measurements(self) -> Sequence[Measurement]:
+        return self.history.unsaved()
+
+    def measurements_saved(self, saved: Sequence[Measurement]) -> None:
+        self.history.note_saved(saved)
+
+    def measurements_read(self, stored: Sequence[Measurement]) -> None:
+        self.history.merge(stored)
 
     def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
         self.instruments.deliveries_paused = is_paused

@@ -6,6 +6,7 @@ from typing import Protocol
 from models.changes import OrderChange
 from models.feed import FeedRead
 from models.health import StorageStatus
+from models.measurements import Measurement
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -37,6 +38,18 @@ class ServiceObserver(Protocol):
 
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         """Called about once a second. `totals` is None if the totals can't be read."""
+
+    def unsaved_measurements(self) -> Sequence[Measurement]:
+        """What this process has measured since `measurements_saved` was last called with it."""
+
+    def measurements_saved(self, saved: Sequence[Measurement]) -> None:
+        """Called when these results of `unsaved_measurements` have been saved."""
+
+    def measurements_read(self, stored: Sequence[Measurement]) -> None:
+        """Called at the start with all saved measurements, and about once a minute with those of the last minutes.
+
+        Both contain measurements of all servers.
+        """
 
     def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:
         """Called about once a second if the processor delivers orders. `pauses` counts the pauses by reason."""

@@ -13,6 +13,7 @@ from models.order import Totals
 from models.store import Store
 from workers.dispatch.failure_log import FailureLog
 from workers.idle_maintenance import IdleMaintenance
+from workers.measurement_saving import MeasurementSaving
 from workers.observer import ServiceObserver
 from workers.processors.claim_gate import ClaimGate
 from workers.processors.processor import AttemptRunner
@@ -25,7 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 class PeriodicTasks:
-    """Each second, reports the state to the observer, starts maintenance, and probes storage that has failed."""
+    """Each second, reports the state to the observer, starts maintenance, and probes storage that has failed.
+
+    Once a minute, saves what the observer has measured.
+    """
 
     def __init__(
         self,
@@ -47,10 +51,12 @@ class PeriodicTasks:
         self._gate = gate
         self._clock = clock
         self._maintenance = maintenance
+        self._measurements = MeasurementSaving(threads=threads, observer=observer, clock=clock)
         self._timer = PeriodicCallback(self._run, SECOND_MS)
 
     async def start(self) -> None:
         """Runs the tasks now, and each second until `stop`."""
+        await self._measurements.open()
         await self._run()
         self._timer.start()
 
@@ -59,12 +65,18 @@ class PeriodicTasks:
         self._timer.stop()
         self._failures.log_summary()
 
+    async def close(self) -> None:
+        """Saves the last measurements. Must be called after `stop`, before the threads are closed. Can be called
+        twice."""
+        await self._measurements.close()
+
     async def _run(self) -> None:
         self._try(self._failures.log_summary)
         self._try(self._observer.second_passed)
         self._try(self._report_attempts)
         await self._report_storage()
         self._try(self._maintenance.second_passed)
+        self._try(self._measurements.second_passed)
         # Last, so that the observer sees a failure even if the probe succeeds at once.
         self._try(self._probe_failed_storage)
 

@@ -146,6 +146,7 @@ class OrderService:
     async def close(self) -> None:
         """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
         await self._threads.writes.close()
+        await self._periodic.close()
         await self._sharing.close()
         await self._threads.close()
         self._runner.close()

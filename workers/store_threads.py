@@ -11,6 +11,7 @@ from models.errors import StorageError
 from models.feed import FeedRead
 from models.health import StorageStatus, Work
 from models.listing import Listing, Page
+from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.store import Store
 from models.writes import AnyWrite, Outcome, WriteResult
@@ -62,6 +63,13 @@ class StoreThreads:
             self._reader, self._read_statuses, max_waiting=MAX_WAITING
         )
         self.tends: Batcher[None, bool] = Batcher(self._writer, self._tend, max_waiting=MAX_WAITING)
+        # Each save and each read is a call of its own: there is one of each in a minute.
+        self.measurement_saves: Batcher[tuple[Sequence[Measurement], int], None] = Batcher(
+            self._writer, self._save_measurements, max_waiting=MAX_WAITING, max_batch=1
+        )
+        self.measurements: Batcher[int, list[Measurement]] = Batcher(
+            self._reader, self._read_measurements, max_waiting=MAX_WAITING, max_batch=1
+        )
         self.feed: Batcher[None, FeedRead | None] = Batcher(self._reader, self._read_feed, max_waiting=MAX_WAITING)
         self.ends: Batcher[Sequence[int], Sequence[int]] = Batcher(
             self._reader, self._read_ends, max_waiting=MAX_WAITING
@@ -113,6 +121,8 @@ class StoreThreads:
             self.statuses,
             self.maintenance,
             self.tends,
+            self.measurement_saves,
+            self.measurements,
             self.feed,
             self.ends,
         ]
@@ -153,6 +163,14 @@ class StoreThreads:
 
     def _tend(self, requests: Sequence[None]) -> list[bool]:
         return [self.store.tend()] * len(requests)
+
+    def _save_measurements(self, saves: Sequence[tuple[Sequence[Measurement], int]]) -> list[None]:
+        for measurements, now_s in saves:
+            self.store.save_measurements(measurements, now_s=now_s)
+        return [None] * len(saves)
+
+    def _read_measurements(self, times_s: Sequence[int]) -> list[list[Measurement]]:
+        return [self.store.measurements(since_s=since_s) for since_s in times_s]
 
     def _read_feed(self, requests: Sequence[None]) -> list[FeedRead | None]:
         # `FeedPolling` has one request at a time, so no part of the feed goes to the wrong request.

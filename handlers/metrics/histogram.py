@@ -1,7 +1,7 @@
 """Histograms and their quantiles. One thread at a time may write to a histogram; any thread may read it."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate, pairwise
 from math import ceil, inf, log
@@ -72,19 +72,29 @@ class Histogram:
         return value
 
 
-class RecentQuantiles:
-    """Quantiles of the values that a histogram has counted since the last call of `quantiles`."""
+class RecentCounts:
+    """The values that a histogram has counted since the last call of `take`."""
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
         self._before = histogram.counts()
 
-    def quantiles(self, *fractions: float) -> list[float | None]:
-        """The quantile for each fraction, of the values that were counted since the last call."""
+    def take(self) -> dict[int, int]:
+        """The number of values that were counted since the last call, by step. Leaves out steps without values."""
         counts = self._histogram.counts()
-        recent = [now - before for now, before in zip(counts, self._before, strict=True)]
+        recent = {
+            step: now - before
+            for step, (now, before) in enumerate(zip(counts, self._before, strict=True))
+            if now != before
+        }
         self._before = counts
-        return [self._histogram.quantile(recent, fraction) for fraction in fractions]
+        return recent
+
+    def quantile(self, counts: Mapping[int, int], fraction: float) -> float | None:
+        """Like `Histogram.quantile`, with counts by step. Ignores steps that this histogram does not have."""
+        if not counts:
+            return None
+        return self._histogram.quantile([counts.get(step, 0) for step in range(len(self._before))], fraction)
 
 
 # Cached because computing the steps takes some time, and the tests start many servers in one process.

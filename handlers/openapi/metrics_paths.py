@@ -1,12 +1,12 @@
 """Describes the paths of metrics. Pure functions."""
 
-from handlers.metrics.history import INTERVAL_S, MAX_POINTS
+from handlers.metrics.history import LENGTHS_S, MAX_POINTS, RANGES_S
 from handlers.openapi.events import event, one_of
-from handlers.openapi.operations import operation, ref, response
+from handlers.openapi.operations import operation, query, ref, response
 from handlers.openapi.problems import STORAGE
 from handlers.openapi.schemas import Schema, properties_of
 from handlers.problems.problem import INVALID_PARAMETER, OVERLOADED, STOPPING
-from handlers.sse.metric_events import KEY_SCOPE
+from handlers.sse.metric_events import DEFAULT_RANGE, KEY_SCOPE
 
 _TEXT: Schema = {"schema": {"type": "string"}}
 _FORMATS = {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}
@@ -36,7 +36,8 @@ _README_METRICS: Schema = {
 _EVENTS = """\
 event: point
 data: {"time":1740830400.123,"accepted_per_second":1.0,"completed_per_second":1.0,"pending":0,"processing":0,\
-"ack_p50_seconds":0.003,"ack_p99_seconds":0.003,"processing_p50_seconds":0.004,"processing_p99_seconds":0.004}
+"ack_p50_seconds":0.003,"ack_p99_seconds":0.003,"processing_p50_seconds":0.004,"processing_p99_seconds":0.004,\
+"seconds":1}
 
 """
 
@@ -80,7 +81,12 @@ def _metrics_events() -> Schema:
             has_id=False,
         ),
         event("metrics", "The same as `GET /metrics`.", ref("MetricsView"), has_id=False),
-        event("point", "The newest point of the history.", ref("Point"), has_id=False),
+        event(
+            "point",
+            "A point of the history. It replaces a point with the same time.",
+            ref("Point"),
+            has_id=False,
+        ),
     )
     return operation(
         "followMetrics",
@@ -89,6 +95,13 @@ def _metrics_events() -> Schema:
         "orders can't be read, it sends only `storage` events. A client that reads slowly misses events, and a client "
         "that does not read is disconnected.",
         tag="Metrics",
+        parameters=[
+            query(
+                "range",
+                {"enum": list(RANGES_S), "default": DEFAULT_RANGE},
+                "The time that the history covers: ten minutes, an hour or a day.",
+            )
+        ],
         responses={
             "200": response(
                 "The stream.",
@@ -117,6 +130,14 @@ def _history() -> Schema:
     return {
         "description": f"The last points, at most {MAX_POINTS}: a list for each field, oldest first.",
         "type": "object",
-        "properties": {"interval_seconds": {"const": INTERVAL_S}} | lists,
-        "required": ["interval_seconds", *columns],
+        "properties": {
+            "interval_seconds": {"description": "The `seconds` of further points.", "enum": list(LENGTHS_S)},
+            "covered_seconds": {
+                "description": "How much time the server covers with such points. If this is less than the range, "
+                "connect again after this time.",
+                "enum": list(LENGTHS_S.values()),
+            },
+        }
+        | lists,
+        "required": ["interval_seconds", "covered_seconds", *columns],
     }

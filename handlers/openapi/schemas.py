@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from handlers.metrics.history import Point
+from handlers.metrics.point import Point
 from handlers.metrics.snapshot import MetricsView
 from handlers.orders.attempts import AttemptsView
 from handlers.orders.bulk_view import MAX_LISTED, BulkView

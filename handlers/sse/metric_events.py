@@ -1,14 +1,18 @@
-"""`GET /metrics/events`: the metrics of the last ten minutes, then the metrics of each second. Runs on the event loop.
+"""`GET /metrics/events`: the metrics of the last minutes, hour or day, then the metrics of each second.
+
+Runs on the event loop.
 
 Each event is rendered once for all readers. No reader has a queue: a slow reader misses the events that are published
 while an earlier event is still being sent to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from tornado.httputil import HTTPMessageDelegate
 
-from handlers.metrics.history import History
+from handlers.metrics.history import LENGTHS_S, RANGES_S, History
+from handlers.metrics.point import Point
 from handlers.metrics.snapshot import SnapshotSource, storage_view
 from handlers.requests.error_responses import ErrorResponder
 from handlers.requests.exchange import OK
@@ -23,6 +27,15 @@ from models.order import Totals
 
 KEY_SCOPE = "Orders-Key-Scope"
 """The header that tells the dashboard the scope of its API key."""
+DEFAULT_RANGE = "10m"
+
+
+class _FirstEvents(NamedTuple):
+    """The first events of a stream, as `text, as_chunk(text)`, and the length of the intervals of its points."""
+
+    interval_s: int
+    text: bytes
+    chunk: bytes
 
 
 class MetricEventStreams:
@@ -40,31 +53,36 @@ class MetricEventStreams:
         self._history = history
         self._clock = clock
         self._max_readers = max_readers
-        self._readers: set[SseConnection] = set()
+        self._readers: dict[int, set[SseConnection]] = {interval_s: set() for interval_s in LENGTHS_S}
+        """The open readers, by the length of the intervals of their points in seconds."""
         self._metrics = b""
-        self._first_events: tuple[bytes, bytes] | None = None
+        self._first_events: dict[int, _FirstEvents] = {}
         self._closed = False
 
     @property
     def readers(self) -> list[SseConnection]:
         """The open readers."""
-        return list(self._readers)
+        return [reader for readers in self._readers.values() for reader in readers]
 
-    def open(self, head: RequestHead) -> None:
+    def open(self, head: RequestHead, *, range_s: int) -> None:
         """Responds with a stream, which lasts until the reader disconnects or `close` is called.
+
+        The stream begins with the history of the last `range_s` seconds.
 
         Raises QueueFullError if there are `max_readers` readers, QueueClosedError after `close`.
         """
         if self._closed:
             raise QueueClosedError
-        if len(self._readers) >= self._max_readers:
+        if len(self.readers) >= self._max_readers:
             raise QueueFullError
-        reader = SseConnection(head, readers=self._readers, clock=self._clock)
-        self._readers.add(reader)
+        first = self._render_first_events(range_s)
+        readers = self._readers[first.interval_s]
+        reader = SseConnection(head, readers=readers, clock=self._clock)
+        readers.add(reader)
         try:
-            reader.start(*self._render_first_events())
+            reader.start(first.text, first.chunk)
         except BaseException:
-            self._readers.discard(reader)
+            readers.discard(reader)
             raise
 
     def publish(self, totals: Totals | None, status: StorageStatus) -> None:
@@ -72,15 +90,22 @@ class MetricEventStreams:
 
         `totals` is None if the totals can't be read. Then only the state of the storage is sent.
         """
-        self._first_events = None
+        self._first_events.clear()
         if totals:
-            self._metrics = text = _event(b"metrics", encode(self._snapshots.take(totals).as_view(status)))
-            if point := self._history.add(totals):
-                text += _event(b"point", encode(point))
+            self._metrics = _event(b"metrics", encode(self._snapshots.take(totals).as_view(status)))
+            self._history.add(totals)
         else:
-            self._metrics = text = _event(b"storage", encode(storage_view(status)))
+            self._metrics = _event(b"storage", encode(storage_view(status)))
+        for interval_s, points in self._history.take_changes().items():
+            self._send(points, list(self._readers[interval_s]))
+
+    def _send(self, points: Iterable[Point], readers: Sequence[SseConnection]) -> None:
+        """Sends the current metrics and the points to those readers that are not busy."""
+        if not readers:
+            return
+        text = self._metrics + b"".join(_event(b"point", encode(point)) for point in points)
         chunk = as_chunk(text)
-        for reader in self.readers:
+        for reader in readers:
             if not reader.is_busy:
                 reader.write(text, chunk)
 
@@ -97,13 +122,13 @@ class MetricEventStreams:
         for reader in self.readers:
             reader.finish()
 
-    def _render_first_events(self) -> tuple[bytes, bytes]:
-        """The first events for a new reader, as `text, as_chunk(text)`. Rendered at most once a second."""
-        if self._first_events is None:
-            history = _event(b"history", self._history.render())
-            text = b"retry: %d\n\n%b%b" % (RETRY_MS, history, self._metrics)
-            self._first_events = text, as_chunk(text)
-        return self._first_events
+    def _render_first_events(self, range_s: int) -> _FirstEvents:
+        """The first events for a new reader. Rendered at most once a second for each range."""
+        if range_s not in self._first_events:
+            history = self._history.render(range_s)
+            text = b"retry: %d\n\n%b%b" % (RETRY_MS, _event(b"history", history.json), self._metrics)
+            self._first_events[range_s] = _FirstEvents(history.interval_s, text, as_chunk(text))
+        return self._first_events[range_s]
 
 
 class MetricEventsExchange(HTTPMessageDelegate):
@@ -119,9 +144,11 @@ class MetricEventsExchange(HTTPMessageDelegate):
 
     def finish(self) -> None:
         try:
-            QueryParameters(self._head.as_request().query_arguments, allowed=()).check()
+            parameters = QueryParameters(self._head.as_request().query_arguments, allowed=("range",))
+            chosen = parameters.choice("range", RANGES_S) or DEFAULT_RANGE
+            parameters.check()
             self._head.response_headers[KEY_SCOPE] = self._head.scope
-            self._streams.open(self._head)
+            self._streams.open(self._head, range_s=RANGES_S[chosen])
             self._in_flight.responses[OK.code] += 1
         except Exception as error:  # noqa: BLE001 - outermost exception handler of the request
             self._errors.respond(self._head, error)

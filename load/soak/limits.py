@@ -2,7 +2,7 @@
 
 Minute one is the first minute after the warm-up. No order is kept in memory, but these values can grow:
 
-- Memory, by 4 MiB: the dashboard's history (600 points of 300 bytes, and 50 KB per reader) and SQLite's caches (2 MiB
+- Memory, by 4 MiB: the dashboard's history (1,680 points of 300 bytes, and 50 KB per reader) and SQLite's caches (2 MiB
   for each of three connections). The event log, about 25 MiB, is full before the warm-up.
 - Memory, by another 10 %, because the heap becomes fragmented. In total, a process of 80 MiB can grow by 12 MiB. At
   600 orders/s, this limit finds a leak of 40 bytes per order in ten minutes, and of 6 bytes in an hour.

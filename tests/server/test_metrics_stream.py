@@ -43,10 +43,10 @@ class MetricsReader:
 
 
 @contextmanager
-def read_metrics(server: ServerProcess) -> Iterator[MetricsReader]:
+def read_metrics(server: ServerProcess, *, path: str = PATH) -> Iterator[MetricsReader]:
     client = Client(server.port)
     try:
-        client.request("GET", PATH)
+        client.request("GET", path)
         response = client.getresponse()
         assert response.status == 200
         yield MetricsReader(response)
@@ -56,7 +56,7 @@ def read_metrics(server: ServerProcess) -> Iterator[MetricsReader]:
 
 def points_of(history: dict[str, Any]) -> list[tuple[float, ...]]:
     """The points of a history. A history is sent as lists, one for each value of a point."""
-    return list(zip(*(column for name, column in history.items() if name != "interval_seconds"), strict=True))
+    return list(zip(*(column for column in history.values() if isinstance(column, list)), strict=True))
 
 
 @pytest.mark.slow
@@ -88,6 +88,29 @@ def test_the_points_count_all_orders_and_a_reload_keeps_the_history(tmp_path: Pa
         assert again[: len(first)] == first
         assert [point for point in seen if tuple(point.values()) not in again] == []
         assert all(earlier[0] < later[0] for earlier, later in pairwise(again))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", ["1h", "1d", "10m"])
+def test_a_restart_keeps_the_history(tmp_path: Path, chosen: str) -> None:
+    path = f"{PATH}?range={chosen}"
+    with ServerProcess(tmp_path / "orders.db") as server, read_metrics(server) as page:
+        post_all(server, range(1, 301))
+        wait_until_processed(server)
+        while page.next("metrics")["completed_orders"] < 300:
+            pass
+        page.next("point")
+        assert server.stop() == 0
+    with ServerProcess(tmp_path / "orders.db") as server, read_metrics(server, path=path) as page:
+        history = page.next("history")
+        point = page.next("point")
+    # The new process has neither accepted nor completed an order.
+    assert max(history["accepted_per_second"]) > 0
+    assert max(history["completed_per_second"]) > 0
+    assert any(history["ack_p99_seconds"])
+    assert history["time"] == sorted(history["time"])
+    assert history["time"][0] < point["time"]
+    assert point["seconds"] == history["interval_seconds"] == 1
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from models.changes import OrderChange
 from models.feed import FeedRead
 from models.health import StorageStatus, Work
+from models.measurements import Measurement
 from models.order import Totals
 from models.writes import AnyWrite, WriteResult
 
@@ -22,6 +23,8 @@ class RecordingObserver:
         self.totals: list[Totals | None] = []
         self.writable: list[bool] = []
         self.deliveries: list[tuple[bool, dict[str, int]]] = []
+        self.unsaved: list[Measurement] = []
+        self.stored: list[list[Measurement]] = []
         self.commits_s: list[float] = []
         self.attempts: list[int] = []
         self.calls: list[tuple[int, int]] = []
@@ -51,6 +54,17 @@ class RecordingObserver:
     def storage_checked(self, status: StorageStatus, totals: Totals | None) -> None:
         self.totals.append(totals)
         self.writable.append(status.up[Work.WRITES])
+        self._called.set()
+
+    def unsaved_measurements(self) -> Sequence[Measurement]:
+        return list(self.unsaved)
+
+    def measurements_saved(self, saved: Sequence[Measurement]) -> None:
+        self.unsaved = [each for each in self.unsaved if each not in saved]
+        self._called.set()
+
+    def measurements_read(self, stored: Sequence[Measurement]) -> None:
+        self.stored.append(list(stored))
         self._called.set()
 
     def deliveries_read(self, *, is_paused: bool, pauses: Mapping[str, int]) -> None:

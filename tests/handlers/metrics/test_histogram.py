@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.metrics.histogram import LOWEST_FRACTION, MAX_RELATIVE_ERROR, Histogram, RecentQuantiles
+from handlers.metrics.histogram import LOWEST_FRACTION, MAX_RELATIVE_ERROR, Histogram, RecentCounts
 from tests.cases import cases
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -94,22 +94,36 @@ def test_without_values_there_is_no_quantile() -> None:
     assert histogram.quantile(histogram.counts(), 0.5) is None
 
 
-def test_recent_quantiles_cover_values_since_the_last_call() -> None:
+def test_recent_counts_cover_values_since_the_last_call() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe(5, 1_000)
-    recent = RecentQuantiles(histogram)
-    assert recent.quantiles(0.5, 0.99) == [None, None]
+    recent = RecentCounts(histogram)
+    assert recent.take() == {}
+    assert recent.quantile({}, 0.5) is None
     histogram.observe(0.01, 99)
     histogram.observe(1, 1)
-    assert recent.quantiles(0.99, 1) == [0.01, 1]
-    assert recent.quantiles(0.5, 0.99) == [None, None]
+    counts = recent.take()
+    assert sorted(counts.values()) == [1, 99]
+    assert [recent.quantile(counts, each) for each in (0.99, 1)] == [0.01, 1]
+    assert recent.take() == {}
     histogram.observe(0.1)
-    assert recent.quantiles(1) == [0.1]
+    assert recent.quantile(recent.take(), 1) == 0.1
+
+
+def test_steps_that_the_histogram_does_not_have_are_ignored() -> None:
+    """Another version of the program, with other bounds, can have saved them."""
+    histogram = Histogram(BOUNDS)
+    recent = RecentCounts(histogram)
+    histogram.observe(0.01)
+    unknown = {len(histogram.counts()): 1_000, -1: 1_000}
+    assert recent.quantile(recent.take() | unknown, 1) == 0.01
+    assert recent.quantile(unknown, 1) is None
 
 
 def test_concurrent_observations_are_counted_exactly_once() -> None:
     histogram = Histogram(BOUNDS)
-    recent = RecentQuantiles(histogram)
+    recent = RecentCounts(histogram)
+    taken = 0
     before = histogram.counts()
     source = random.Random(1)
     values = [source.uniform(0, 12) for _ in range(50_000)]
@@ -126,8 +140,8 @@ def test_concurrent_observations_are_counted_exactly_once() -> None:
         assert all(now >= then for now, then in zip(counts, before, strict=True))
         seen += sum(counts) - sum(before)
         before = counts
-        recent.quantiles(0.5)
+        taken += sum(recent.take().values())
         below = [count for _, count in histogram.buckets()]
         assert below == sorted(below)
     assert seen + sum(histogram.counts()) - sum(before) == len(values)
-    assert sum(histogram.counts()) == len(values)
+    assert sum(histogram.counts()) == taken + sum(recent.take().values()) == len(values)

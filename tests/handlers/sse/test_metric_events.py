@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.metrics.history import Point
+from handlers.metrics.point import Point
 from handlers.sse.connection import STALL_TIMEOUT_S, SseConnection
 from models.health import StorageStatus, Work
 from models.order import Totals
@@ -34,11 +34,11 @@ def status_with(failing: Collection[Work]) -> StorageStatus:
     return StorageStatus({work: work not in failing for work in Work}, {}, None, None, None)
 
 
-def pass_second(api: RunningApi, completed: int = 0, failing: Collection[Work] = ()) -> None:
+def pass_second(api: RunningApi, completed: int = 0, failing: Collection[Work] = (), *, pending: int = 1) -> None:
     """Advances the clocks by a second and publishes totals."""
     api.monotonic_s += 1
     api.clock.now_us += SECOND_US
-    api.metric_events.publish(Totals(1, 2, completed, 0, 0, 0, None), status_with(failing))
+    api.metric_events.publish(Totals(pending, 2, completed, 0, 0, 0, None), status_with(failing))
     api.metric_events.check_readers()
 
 
@@ -66,7 +66,7 @@ async def test_a_stream_begins_with_the_history(api: RunningApi) -> None:
         history, metrics = await reader.take(2)
         assert reader.parser.retry_ms == 1_000
     assert types([history, metrics]) == ["history", "metrics"]
-    assert list(history.json) == ["interval_seconds", *Point.__struct_fields__]
+    assert list(history.json) == ["interval_seconds", "covered_seconds", *Point.__struct_fields__]
     assert history.json["completed_per_second"] == [3, 7]
     assert history.json["ack_p99_seconds"] == [None, None]
     assert metrics.json["completed_orders"] == 10
@@ -100,6 +100,36 @@ async def test_each_second_sends_metrics_and_a_point(api: RunningApi) -> None:
             assert metrics.json["completed_orders"] == second * second
             assert (point.json["completed_per_second"], point.json["ack_p99_seconds"]) == (2 * second - 1, 0.25)
             assert (point.json["pending"], point.json["processing"]) == (1, 2)
+
+
+@pytest.mark.gen_test
+async def test_each_reader_gets_points_for_its_range(api: RunningApi) -> None:
+    for completed in range(695):
+        pass_second(api, completed)
+    async with (
+        open_stream(api.port, get_text(f"{EVENTS}?range=10m")) as seconds,
+        open_stream(api.port, get_text(f"{EVENTS}?range=1h")) as tens,
+        open_stream(api.port, get_text(f"{EVENTS}?range=1d")) as all_tens,
+    ):
+        assert reader_count(api) == 3
+        for reader, interval_s, covered_s in ((seconds, 1, 600), (tens, 10, 3_600), (all_tens, 10, 3_600)):
+            history, _ = await reader.take(2)
+            shown = history.json["interval_seconds"], history.json["covered_seconds"]
+            assert (shown, set(history.json["seconds"])) == ((interval_s, covered_s), {interval_s})
+        times = []
+        for pending in (7, 8):
+            while any(reader.is_busy for reader in api.metric_events.readers):
+                await turn_of_the_loop()
+            pass_second(api, 695, pending=pending)
+            for reader, interval_s in ((seconds, 1), (tens, 10), (all_tens, 10)):
+                metrics, point = await reader.take(2)
+                assert types([metrics, point]) == ["metrics", "point"]
+                assert (point.json["seconds"], point.json["pending"]) == (interval_s, pending)
+                times.append(point.json["time"])
+        # The point of the current ten seconds is sent again when it has changed.
+        assert times[1] == times[2] == times[4] == times[5] == history.json["time"][-1]
+        assert times[3] == times[0] + 1
+    await until_readers(api, 0)
 
 
 @pytest.mark.gen_test
@@ -212,8 +242,8 @@ async def test_a_reader_over_the_limit_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("query", ["user_id=1", "interval=", "x=1&x=2"])
-async def test_any_parameter_is_a_422(api: RunningApi, query: str) -> None:
+@pytest.mark.parametrize("query", ["user_id=1", "interval=", "x=1&x=2", "range=2h", "range=", "range=1h&range=1d"])
+async def test_any_other_parameter_is_a_422(api: RunningApi, query: str) -> None:
     answer = await api.get(f"{EVENTS}?{query}")
     assert (answer.status, answer.json["type"]) == (422, "/problems/invalid-parameter")
     assert reader_count(api) == 0
