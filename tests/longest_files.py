@@ -14,7 +14,7 @@ LONGEST_FILES = (
     *("server/test_waiting_of_servers.py", "load/chaos/test_postgresql.py", "docs/test_readme_pictures.py"),
     *("server/test_commands_of_servers.py", "server/test_events.py", "server/test_clock.py"),
     *("server/test_list_of_servers.py", "server/test_failover.py", "server/test_function_processes.py"),
-    *("docs/test_readme_patroni.py", "load/chaos/test_cluster.py"),
+    *("docs/test_readme_patroni.py", "load/chaos/test_cluster.py", "server/test_chart_ranges.py"),
     "docs/test_readme_balancer.py",
 )
 """Paths in the folder `tests`, longest first. Each file takes at least 30 s if four processes share two busy CPUs."""

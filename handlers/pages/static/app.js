@@ -15,10 +15,10 @@ const COUNTS = ["total", "pending", "processing", "completed", "failed", "cancel
 
 const byId = (id) => document.getElementById(id);
 const api = new Api({ needsKey: document.querySelector("meta[name=orders-keys]").content === "yes" });
-const charts = new Charts(byId("charts"));
+const charts = new Charts(byId("charts"), { onStale: () => stream.open() });
 const orders = new Orders(api);
 const processing = new Processing(api);
-const stream = new Stream({ api, path: "metrics/events", onEvent, onLive, onLost, onGone, onUnauthorized });
+const stream = new Stream({ api, path: () => charts.path, onEvent, onLive, onLost, onGone, onUnauthorized });
 let lostAt = null; // when the connection was lost; null while it is live
 let lossTimer;
 

@@ -5,6 +5,7 @@ const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const minute = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
+const dayOfMonth = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 /** A count: 1,234,567. */
@@ -34,6 +35,9 @@ export const timeOfDay = (date) => clock.format(date);
 
 /** A Date as the time of day without seconds. */
 export const hourAndMinute = (date) => minute.format(date);
+
+/** A Date as the day without the year: 1 Mar. */
+export const dayAndMonth = (date) => dayOfMonth.format(date);
 
 /** A Date as the time in the user's time zone, with the day unless it is today. */
 export function moment(date) {

@@ -8,8 +8,8 @@ const LONGEST_PAUSE_MS = 4_000;
 const SILENT = new Problem({ status: 0, title: "The server is silent." });
 
 /**
- * Reads Server-Sent Events from a path, and connects again whenever the stream ends. It disconnects while the page is
- * hidden: a browser has six connections to a server for all of its tabs.
+ * Reads Server-Sent Events from the path that `path()` returns, and connects again whenever the stream ends. It
+ * disconnects while the page is hidden: a browser has six connections to a server for all of its tabs.
  *
  * `onEvent` is called with the type and data of each event, `onLive` with the response headers at the first event of a
  * connection, `onLost` with the Problem when such a connection breaks or ends, `onGone` with the Problem when a new one
@@ -72,7 +72,7 @@ export class Stream {
     const either = AbortSignal.any([signal, silence.signal]);
     let isFirst = true;
     try {
-      const response = await api.request(path, { headers: { Accept: "text/event-stream" }, signal: either });
+      const response = await api.request(path(), { headers: { Accept: "text/event-stream" }, signal: either });
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
