@@ -90,7 +90,7 @@ class _Move:
         self._compare(batches)
         if mark is None:
             self._source.set_mark(target=self._target.name, move=move.id, state=move.state)
-        self._target.finish(move, recount=recount, summary=self._summary)
+        self._target.finish(move, recount=recount, summary=self._summary, measurements=self._source.measurements())
         self._report(f"finished: servers can start on {self._target.name}, and refuse {self._source.path}")
         self._report_next_step()
 

@@ -19,7 +19,7 @@ from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.files.moved import MOVED_ID
 from models.sqlite.files.opening import check_path, open_database
 from models.sqlite.files.replacement import lock_database
-from models.sqlite.statements import CHANGE_STATE
+from models.sqlite.statements import CHANGE_STATE, MEASUREMENTS
 
 MAX_ROWS = 20_000
 """A batch ends when its orders and attempts can have this number of rows."""
@@ -123,6 +123,13 @@ class Source:
         with self._errors("an attempt"):
             attempts = [attempt(row) for row in self._execute(source_statements.ATTEMPTS, sequence, last)]
         return Batch(sequence, last, orders, work, ends, attempts)
+
+    def measurements(self) -> str:
+        """All measurements for charts, as `encode_measurements` encodes them. Without them if they are damaged."""
+        with self._errors(), suppress(StorageDamagedError), storage_errors():
+            [found] = self._execute(MEASUREMENTS, 0).fetchone()
+            return str(found)
+        return "[]"
 
     def mark(self) -> Mark | None:
         """The mark of the file; None if it was not moved."""

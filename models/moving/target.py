@@ -173,8 +173,11 @@ class Target:
 
         return self._run(read)
 
-    def finish(self, move: MoveState, *, recount: Recount, summary: Summary) -> None:
-        """Sets the totals and all other values that are not in the rows of an order, and lets servers start."""
+    def finish(self, move: MoveState, *, recount: Recount, summary: Summary, measurements: str) -> None:
+        """Sets the totals and all other values that are not in the rows of an order, and lets servers start.
+
+        `measurements` are those of `Source.measurements`.
+        """
 
         def finish(connection: Connection) -> None:
             lock_schema(connection)
@@ -185,6 +188,7 @@ class Target:
             counts = {status.value.lower(): count for status, count in recount.counts.items()}
             connection.execute(target_statements.FINISH_TOTALS, {**counts, "processing_us": summary.processing_us})
             connection.execute(target_statements.FINISH_META, {"paused": summary.is_paused})
+            connection.execute(statements.SAVE_MEASUREMENTS, {"measurements": measurements})
             if summary.last_sequence > 0:
                 connection.execute(target_statements.FINISH_SEQUENCES, {"last": summary.last_sequence})
             if recount.counts[Status.PROCESSING]:

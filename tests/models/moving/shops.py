@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models.database_address import PostgresqlUrl
 from models.errors import DatabaseRefusedError
 from models.listing import HIGHEST, Listing
+from models.measurements import Measurement, Measures
 from models.moving.move import MoveOptions, move
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
@@ -96,6 +97,9 @@ def all_kinds() -> list[Fate]:
     ]
 
 
+MEASUREMENTS = [
+    Measurement(interval_s, 1_740_830_400, "a", Measures(9.5, 8, 7, 6, 5, {3: 2}, {1: 4})) for interval_s in (10, 120)
+]
 ENDINGS = ("complete", "fail", "wait", "soon", "back", "hang")
 
 
@@ -121,6 +125,7 @@ def make_file(path: Path, orders: Sequence[Fate], clock: Clock, *, is_paused: bo
                 store.retry(fate.order.order_id)
         if is_paused:
             store.write([SetPaused(is_paused=True)])
+        store.save_measurements(MEASUREMENTS, now_s=MEASUREMENTS[0].begin_s)
 
 
 def _outcomes(claimed: Sequence[Order], by_id: dict[int, Fate], attempt: int, clock: Clock) -> Iterator[Outcome]:
@@ -142,12 +147,14 @@ def _outcomes(claimed: Sequence[Order], by_id: dict[int, Fate], attempt: int, cl
 
 
 class Answers(NamedTuple):
-    """What a store answers after a start: orders, histories, pages of lists, totals, and the next claimed orders."""
+    """What a store answers after a start: orders, histories, pages of lists, totals, measurements, and the next claimed
+    orders."""
 
     orders: list[Any]
     histories: list[list[AttemptRecord] | None]
     pages: list[list[list[Order]]]
     totals: Totals
+    measurements: list[Measurement]
     claimed: list[Order]
 
 
@@ -171,7 +178,7 @@ def answers_of(store: ShorthandStore, clock: Clock, orders: Sequence[Fate]) -> A
     ]
     totals = store.totals()
     clock.now_us += 3_601 * SECOND_US
-    return Answers(found, histories, pages, totals, store.claim())
+    return Answers(found, histories, pages, totals, store.measurements(), store.claim())
 
 
 def _pages(store: ShorthandStore, listing: Listing) -> Iterator[list[Order]]:
