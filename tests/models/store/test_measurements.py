@@ -1,6 +1,14 @@
 """What servers have measured for charts, for every kind of store."""
 
-from models.measurements import MAX_AHEAD_S, MAX_INTERVALS, Measurement, Measures, combine
+from models.measurements import (
+    MAX_AHEAD_S,
+    MAX_INTERVALS,
+    Measurement,
+    Measures,
+    combine,
+    decode_measurements,
+    encode_measurements,
+)
 from tests.models.engines import Engine
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
@@ -62,3 +70,10 @@ def test_measurements_do_not_change_orders(store: ShorthandStore) -> None:
 def test_combined_measures_have_averages_peaks_and_all_durations() -> None:
     other = Measures(0.25, 24, 5, 3, 9, {3: 1, 4: 2}, {})
     assert combine([BUSY, other]) == Measures(10.0, 1_024, 995, 12, 9, {3: 501, 4: 2, 47: 500}, {0: 1})
+
+
+def test_measures_of_an_unknown_version_are_left_out() -> None:
+    known = measurement(NOW_S, BUSY)
+    text = encode_measurements([known])
+    for measures in ("", "{}", "[1]", "null"):
+        assert decode_measurements(f'[[10,{NOW_S},"b","{measures}"],{text[1:]}') == [known]
