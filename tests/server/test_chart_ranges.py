@@ -145,13 +145,13 @@ def test_the_keyboard_and_a_phone_can_choose_the_range(browser: Browser, tmp_pat
     save_history(tmp_path / "orders.db", length_s=2 * HOUR_S)
     with (
         ServerProcess(tmp_path / "orders.db") as server,
-        opened(browser, server, "#/orders", viewport={"width": 390, "height": 800}, has_touch=True) as page,
+        opened(browser, server, "#/", viewport={"width": 390, "height": 800}, has_touch=True) as page,
     ):
         page.get_by_role("link", name="10 minutes").focus()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.locator("#charts-title")).to_have_text("The last hour")
-        assert page.url.endswith("/?range=1h#/orders")
+        assert page.url.endswith("/?range=1h#/")
         assert 200 < len(strokes(page)[0]) <= 360
         page.get_by_role("link", name="Day").tap()
         expect(page.locator("#charts-title")).to_have_text(re.compile("^Since "))
