@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_orders import post_all
-from tests.process import DEADLINE_S, Client, ServerProcess, order
+from tests.process import DEADLINE_S, HANGS_AFTER_S, Client, ServerProcess, order
 from tests.sse import EventParser, Message
 from tests.user_module import UserModule
 
@@ -27,6 +27,7 @@ MAX_GROWTH_MIB = 80
 LAST_EVENT = b'"status":"Completed"'
 """Part of the last event of each order. The first event, Pending, is not sent if processing begins at once."""
 CHUNK_SIZE = re.compile(rb"([0-9a-f]+)\r\n")
+HEARTBEAT = re.compile(rb"^:\nid: [^\n]+\n\n", re.MULTILINE)
 
 
 @contextmanager
@@ -161,14 +162,16 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_1500_clients_get_all_events_while_500_others_never_read(tmp_path: Path, many_files: None) -> None:
-    with ServerProcess(tmp_path / "orders.db") as server:
-        silent = [connect_silent_client(server.port) for _ in range(SILENT_CLIENTS)]
+    with ServerProcess(tmp_path / "orders.db") as server, ExitStack() as silent:
+        for _ in range(SILENT_CLIENTS):
+            silent.enter_context(connect_silent_client(server.port))
         before_mib = server.memory_kib() / 1024
         with ThreadPoolExecutor(1) as pool:
             readers = asyncio.run(receive_all_events(server, pool))
         after_mib = server.memory_kib() / 1024
         print(f"VmRSS {before_mib:.0f} MiB with {SILENT_CLIENTS} silent clients, {after_mib:.0f} MiB at the end")
-        bodies = {reader.body.partition(b"\n\n")[2] for reader in readers}
+        # A client that is idle for long also gets heartbeats. How many, depends on the speed of the machine.
+        bodies = {HEARTBEAT.sub(b"", body) for body in {reader.body.partition(b"\n\n")[2] for reader in readers}}
         assert len(bodies) == 1, "the clients have received different events"
         parser = EventParser()
         messages = list(parser.feed(bodies.pop()))
@@ -181,8 +184,7 @@ def test_1500_clients_get_all_events_while_500_others_never_read(tmp_path: Path,
         expected = ["Pending", "Processing", "Completed"]
         assert [each for each in received.values() if each not in (expected, expected[1:])] == []
         assert after_mib - before_mib < MAX_GROWTH_MIB
-        for each in silent:
-            each.close()
+        silent.close()
         assert server.stop() == 0
         assert "Traceback" not in server.log
 
@@ -205,7 +207,7 @@ async def receive_all_events(server: ServerProcess, pool: ThreadPoolExecutor) ->
         readers.append(reader)
     await asyncio.gather(*(reader.begun for reader in readers))
     posts = loop.run_in_executor(pool, post_all, server, range(1, ORDERS + 1))
-    await asyncio.wait_for(asyncio.gather(posts, *(reader.ended for reader in readers)), 120)
+    await asyncio.wait_for(asyncio.gather(posts, *(reader.ended for reader in readers)), HANGS_AFTER_S)
     for reader in readers:
         reader.transport.abort()
     return readers
