@@ -9,6 +9,7 @@ from models.writes import (
     AnyWrite,
     AttemptKey,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     Insertion,
     NewOrder,
@@ -68,6 +69,9 @@ def changes_in(
             # A cancel of a Cancelled order, and a retry of a Pending order, do not change the status.
             if result.previous_status is not result.order.status:
                 changes.append(_current(result.order))
+        elif isinstance(write, Erase) and isinstance(result, Order):
+            # The status is the same, but readers of changes must forget the user and the error.
+            changes.append(_current(result))
         elif isinstance(write, RetryOrders) and isinstance(result, RetriedOrders):
             # An order that waits for a retry is already Pending.
             if write.selection.status is Status.FAILED:

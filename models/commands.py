@@ -3,21 +3,31 @@
 from msgspec import structs
 
 from models.errors import WrongStatusError
-from models.order import Order, Status
+from models.order import ERASED_USER, Order, Status
 from models.writes import RetrySelection
 
 CAN_BE_RETRIED = "Failed or waiting for a retry"
 """The statuses of orders for which `can_be_retried` is true, as a WrongStatusError names them."""
 
 
+CAN_BE_ERASED = "Completed, Failed or Cancelled"
+"""The statuses of orders that can be erased."""
+
+
 def can_be_retried(order: Order) -> bool:
-    """Whether a client can retry the order: it is Failed, or it waits for a retry."""
-    return order.status is Status.FAILED or (order.status is Status.PENDING and order.due_us is not None)
+    """Whether a client can retry the order: it is Failed and not erased, or it waits for a retry."""
+    if order.status is Status.FAILED:
+        return order.user_id != ERASED_USER
+    return order.status is Status.PENDING and order.due_us is not None
 
 
 def wrong_status(order: Order | None, *, needed: str) -> WrongStatusError | None:
     """The result of a command that the order's status does not allow; None if the order does not exist."""
-    return None if order is None else WrongStatusError(order.order_id, status=order.status, needed=needed)
+    if order is None:
+        return None
+    if order.user_id == ERASED_USER:
+        needed = f"{needed}, and not erased"
+    return WrongStatusError(order.order_id, status=order.status, needed=needed)
 
 
 def rest_of(

@@ -43,6 +43,14 @@ class OrderConflictError(Exception):
         self.order_id = order_id
 
 
+class OrderArchivedError(Exception):
+    """The order was deleted after `--keep`. Only its id and its fingerprint are stored."""
+
+    def __init__(self, order_id: int) -> None:
+        super().__init__(f"order {order_id} was archived")
+        self.order_id = order_id
+
+
 class BacklogFullError(Exception):
     """The new order was not stored, because too many orders are Pending. The same request can succeed later."""
 

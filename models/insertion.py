@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 
 from models.errors import BacklogFullError, OrderConflictError
+from models.fingerprint import fingerprint
 from models.order import Order
 from models.same_order import is_same_order
 from models.writes import Insertion, InsertResult, NewOrder
@@ -29,6 +30,24 @@ def with_rejected(
     admitted_ids = {order.order_id for order in admitted}
     rest = iter(results)
     return [next(rest) if order.order_id in admitted_ids else BacklogFullError(order.order_id) for order in orders]
+
+
+def with_known(
+    orders: Sequence[NewOrder], fingerprints: Mapping[int, int], results: Sequence[InsertResult]
+) -> list[InsertResult]:
+    """A result for each order. `fingerprints` has the fingerprints of archived and erased orders.
+
+    `results` are the results of the orders whose ids are not in `fingerprints`.
+    """
+    rest = iter(results)
+    return [
+        _known_result(order, fingerprints[order.order_id]) if order.order_id in fingerprints else next(rest)
+        for order in orders
+    ]
+
+
+def _known_result(order: NewOrder, stored: int) -> InsertResult:
+    return Insertion.REPLAYED if fingerprint(order) == stored else OrderConflictError(order.order_id)
 
 
 def insert_results(orders: Sequence[NewOrder], stored: Mapping[int, Order], new: Set[int]) -> list[InsertResult]:

@@ -7,9 +7,15 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from models.errors import OrderArchivedError, StorageError
+
 AMOUNT_PLACES = 4
 """Amounts are stored as integers, in ten-thousandths. No ISO 4217 currency has more than four decimal places."""
 _FORMAT = b"%%d.%%0%dd" % AMOUNT_PLACES
+
+
+ERASED_USER = 0
+"""The `user_id` of an order whose personal data was erased. No other order has this `user_id`."""
 
 
 class Status(enum.StrEnum):
@@ -101,7 +107,7 @@ MAX_COUNTED_WAITING = 10_000
 
 
 class Totals(Struct, frozen=True, gc=False):
-    """The exact number of orders in each status, and whether processing is paused.
+    """The exact number of orders in each status, archived orders included, and whether processing is paused.
 
     `processing_us` is the sum, over all Completed orders, of the microseconds from acceptance to completion.
     """
@@ -121,11 +127,17 @@ class Totals(Struct, frozen=True, gc=False):
     is_paused: bool = False
     waiting: int = 0
     """The number of Pending orders that wait for a retry, but at most `MAX_COUNTED_WAITING`."""
+    archived: int = 0
+    """How many of the Completed and Cancelled orders were archived."""
 
     @property
     def orders(self) -> int:
         """The number of all orders."""
         return self.pending + self.processing + self.completed + self.failed + self.cancelled
+
+
+Found = Order | StorageError | OrderArchivedError | None
+"""The result of the search for an order. None if there is no order with this id."""
 
 
 def amount_as_decimal(ten_thousandths: int) -> Decimal:

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from models.archiving import ExpiredOrders
 from models.clock import Clock
 from models.database_address import DatabaseAddress, PostgresqlUrl
-from models.errors import StartRefusedError, StorageError
+from models.errors import StartRefusedError
 from models.feed import Feed
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement
-from models.order import Attempt, AttemptRecord, Order, Totals
+from models.order import Attempt, AttemptRecord, Found, Totals
 from models.progress import Report
 from models.sqlite.files.opening import open_sqlite_store
 from models.writes import AnyWrite, Outcome, WriteResult
@@ -90,7 +91,7 @@ class Store(Protocol):
         Changes take effect in this order, regardless of their positions in the batch:
 
         1. `FinishAndClaim` records outcomes. An outcome changes nothing if its attempt has already ended.
-        2. `Cancel`, `Retry`, `RetryOrders` and `SetPaused`.
+        2. `Cancel`, `Retry`, `RetryOrders`, `SetPaused`, `Erase` and `ArchiveOrders`.
         3. `NewOrder` and `NewOrders` store orders whose ids are not stored yet.
         4. `FinishAndClaim` claims Pending orders that are new or whose retry is due, oldest first. While processing is
            paused, it claims no orders.
@@ -104,12 +105,16 @@ class Store(Protocol):
         `write` try to claim or finish a skipped order again, one order at a time, and log each success.
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
-        the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If a new order would
+        the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If the order with
+        this id was archived or erased, compares fingerprints instead (`models/fingerprint.py`). If a new order would
         make more than `max_pending` orders Pending, it is not stored, and its result is a BacklogFullError.
         """
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
-        """The stored order for each id; None for an id that is not stored, an error for an order that is damaged."""
+    def find(self, order_ids: Sequence[int]) -> list[Found]:
+        """The stored order for each id; None for an id that is not stored, an error for an order that is damaged.
+
+        The result for an archived order is an OrderArchivedError.
+        """
 
     def list_orders(self, listing: Listing) -> Page:
         """A page of the orders that match the listing, newest first."""
@@ -117,8 +122,35 @@ class Store(Protocol):
     def history(self, order_id: int) -> list[AttemptRecord] | None:
         """The attempts at the order, oldest first, at most the newest 50; None if the order does not exist.
 
+        Raises OrderArchivedError if the order was archived.
+
         Contains the running attempt, the attempt that completed the order, and the attempts whose `Outcome` has an
         `ending`.
+        """
+
+    def find_expired(self, *, ended_before_us: int, after: int, limit: int) -> ExpiredOrders:
+        """Completed and Cancelled orders with a sequence above `after` that ended before this time, oldest first.
+
+        An order ended at its `processed_us`, or at its `created_us` if it has no `processed_us`, because the time of a
+        cancel is not stored. The result has at most `limit` orders. It can have fewer, or none, although more expired
+        orders follow after its `last`. The newest order of all never expires.
+        """
+
+    def last_member(self, archive: int) -> int | None:
+        """The `number` of the last `ArchiveMember` of this archive whose orders were deleted; None if there is none."""
+
+    def may_archive(self) -> bool:
+        """Whether this server may archive orders now. Must be called before each batch, always on the same thread.
+
+        On PostgreSQL, only one server archives orders at a time, and none while a server runs whose version does not
+        know archived orders. Raises a StorageError.
+        """
+
+    def scrub(self) -> bool:
+        """Removes erased values from all files of the database. Must be called after an `Erase`, on any thread.
+
+        For SQLite, this is a checkpoint that empties the WAL. Returns False if it was not possible because the database
+        is being read. PostgreSQL's VACUUM removes old versions of rows by itself. Raises a StorageError.
         """
 
     def totals(self) -> Totals:

@@ -12,3 +12,6 @@ class TotalsChange(Struct):
     failed: int = 0
     cancelled: int = 0
     processing_us: int = 0
+    archived_completed: int = 0
+    archived_cancelled: int = 0
+    archived_processing_us: int = 0

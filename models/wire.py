@@ -38,6 +38,7 @@ _decode_numbers = msgspec.json.Decoder(list[int]).decode
 _decode_states = msgspec.json.Decoder(list[tuple[int, int, Status, str | None]]).decode
 _decode_changes = msgspec.json.Decoder(list[OrderChange]).decode
 _decode_servers = msgspec.json.Decoder(list[tuple[int, str, int, float, bool, int, bool]]).decode
+_decode_pairs = msgspec.json.Decoder(list[tuple[int, int]]).decode
 _decode_triples = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -91,6 +92,11 @@ def decode_orders(text: str) -> list[Order]:
 def decode_servers(text: str) -> list[Server]:
     """Decodes `[[number, name, started_us, lease_age_s, is_alive, processing, is_this], …]`."""
     return list(starmap(Server, _decode_servers(text)))
+
+
+def decode_pairs(text: str) -> list[tuple[int, int]]:
+    """Decodes `[[number, number], …]`."""
+    return _decode_pairs(text)
 
 
 def decode_triples(text: str) -> list[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
@@ -187,6 +187,36 @@ class Retry(Write[StatusChanged | None], frozen=True, gc=False):
     order_id: int
 
 
+class Erase(Write[Order | None], frozen=True, gc=False):
+    """Delete the personal data of an order: its user, metadata and trace headers, and all errors.
+
+    The result is the order as it is then; None if it does not exist. The user becomes `ERASED_USER`. The result is a
+    WrongStatusError if the order is Pending or Processing.
+    """
+
+    order_id: int
+
+
+class ArchiveMember(NamedTuple):
+    """The part of an archive that contains the orders of an `ArchiveOrders`. `archive` identifies the archive."""
+
+    archive: int
+    number: int
+
+
+class ArchiveOrders(Write[bool], frozen=True, gc=False):
+    """Delete these Completed or Cancelled orders, and keep only the fingerprint of each: see `models/fingerprint.py`.
+
+    If one of the orders is no longer as given, for example because it was erased, the result is False, and none is
+    deleted. Stores `member` if it deletes the orders: see `Store.last_member`. `fingerprints` has the id and the
+    fingerprint of each order that was not erased. `models.archiving.archive_orders` computes them.
+    """
+
+    orders: Sequence[Order]
+    fingerprints: Sequence[tuple[int, int]]
+    member: ArchiveMember | None = None
+
+
 class OrderIds(Struct, frozen=True, gc=False):
     """The sequence and the id of an order, and the id of its user."""
 
@@ -235,5 +265,7 @@ class SetPaused(Write[bool], frozen=True, gc=False):
 
 
 AnyWrite = Write[Any]
-WriteResult = Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | bool | Exception | None
+WriteResult = (
+    Insertion | list[InsertResult] | ClaimedOrders | StatusChanged | RetriedOrders | Order | bool | Exception | None
+)
 """The result of any write. If the result is an exception, only the caller of this write gets it."""

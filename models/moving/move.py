@@ -123,6 +123,7 @@ class _Move:
         while batch := self._target.copy(move, batches.after):
             step.add(batch)
         step.end()
+        self._target.copy_fingerprints(self._source.fingerprints, self._source.archives())
         self._target.analyze()
 
     def _recount(self) -> Recount:
@@ -133,6 +134,9 @@ class _Move:
             raise MoveError(f"{self._source.path} has {counted}, but its totals are {claimed}: orders are missing")
         if expected != found:
             raise MoveError(f"the file has {describe(expected)}, but {self._target.name} has {describe(found)}")
+        fingerprints = self._source.sum_of_fingerprints()
+        if fingerprints != self._target.sum_of_fingerprints():
+            raise MoveError(f"{self._target.name} lacks archived orders, or has wrong ones")
         self._report(f"counted on both sides in {self._options.clock() - began_s:.1f} s: {describe(found)}")
         return found
 

@@ -27,19 +27,31 @@ MAX_CHARACTERS = 8 * 1024 * 1024
 """A batch ends when its rows of the table `orders` have this number of characters."""
 
 
+class Archived(NamedTuple):
+    """What the totals have about archived orders."""
+
+    completed: int
+    cancelled: int
+    processing_us: int
+
+
 class Summary(NamedTuple):
-    """The values that the file stores about all its orders. `state` changes with each write transaction."""
+    """The values that the file stores about all its orders. `state` changes with each write transaction.
+
+    `processing_us` includes archived orders, `counts` does not.
+    """
 
     state: int | None
     is_paused: bool
     clock_step_us: int
     processing_us: int
+    archived: Archived
     counts: dict[Status, int]
     last_sequence: int
 
     @property
     def orders(self) -> int:
-        """The number of all orders."""
+        """The number of all orders that were not archived."""
         return sum(self.counts.values())
 
 
@@ -82,8 +94,25 @@ class Source:
     def summary(self) -> Summary:
         """The values that the file stores about all its orders."""
         with self._errors():
-            state, paused, step_us, processing_us, *counts, last = self._execute(source_statements.SUMMARY).fetchone()
-        return Summary(state, bool(paused), step_us, processing_us, dict(zip(Status, counts, strict=True)), last)
+            state, paused, step_us, processing_us, *rest = self._execute(source_statements.SUMMARY).fetchone()
+        *counts, last = rest[3:]
+        counts_by_status = dict(zip(Status, counts, strict=True))
+        return Summary(state, bool(paused), step_us, processing_us, Archived(*rest[:3]), counts_by_status, last)
+
+    def fingerprints(self) -> Iterator[tuple[int, int]]:
+        """The id and the fingerprint of each archived and each erased order."""
+        with self._errors():
+            yield from self._execute(source_statements.FINGERPRINTS)
+
+    def archives(self) -> list[tuple[int, int]]:
+        """The rows of the table `archives`."""
+        with self._errors():
+            return list(self._execute(source_statements.ARCHIVES))
+
+    def sum_of_fingerprints(self) -> tuple[int, ...]:
+        """A number of sums, which are equal if the fingerprints are equal."""
+        with self._errors():
+            return tuple(self._execute(source_statements.SUM_FINGERPRINTS).fetchone())
 
     def recount(self) -> Recount:
         """Counts the rows of the tables."""

@@ -17,10 +17,21 @@ FROM attempts WHERE sequence > ? AND sequence <= ? ORDER BY sequence, claim"""
 
 COUNT_ATTEMPTS = "SELECT count(*) FROM attempts"
 
+# The counts are those of the orders that were not archived.
 SUMMARY = """
-SELECT state, paused, clock_step_us, processing_us, pending, processing, completed, failed, cancelled,
+SELECT state, paused, clock_step_us, processing_us, archived_completed, archived_cancelled, archived_processing_us,
+    pending, processing, completed - archived_completed, failed, cancelled - archived_cancelled,
     (SELECT coalesce(max(sequence), 0) FROM orders)
 FROM totals"""
+
+FINGERPRINTS = "SELECT order_id, fingerprint FROM fingerprints ORDER BY order_id"
+ARCHIVES = "SELECT id, member FROM archives"
+
+# In two parts, because SQLite does not add integers of more than 64 bits.
+SUM_FINGERPRINTS = """
+SELECT count(*), coalesce(sum(order_id >> 32), 0), coalesce(sum(order_id & 4294967295), 0),
+    coalesce(sum(fingerprint >> 32), 0), coalesce(sum(fingerprint & 4294967295), 0)
+FROM fingerprints"""
 
 CREATE_MARK = "CREATE TABLE moved (target TEXT NOT NULL, move TEXT NOT NULL, at_us INTEGER NOT NULL)"
 INSERT_MARK = "INSERT INTO moved (target, move, at_us) VALUES (?, ?, ?)"

@@ -1,6 +1,6 @@
 """The PostgreSQL database to which orders are moved. Used on the main thread."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -11,6 +11,7 @@ from models.errors import MoveError, StorageError
 from models.moving import target_statements
 from models.moving.batch import COLUMNS, Batch, Recount
 from models.moving.source import Summary
+from models.moving.source_statements import SUM_FINGERPRINTS
 from models.order import Status
 from models.postgresql import statements
 from models.postgresql.connection.database import DEADLINE_S, RetryingPostgresqlDatabase
@@ -140,6 +141,34 @@ class Target:
 
         return self._in_transaction(copy)
 
+    def copy_fingerprints(
+        self, fingerprints: Callable[[], Iterable[tuple[int, int]]], archives: Iterable[tuple[int, int]]
+    ) -> None:
+        """Replaces the fingerprints of archived and erased orders, and the table `archives`."""
+
+        def copy(connection: Connection) -> None:
+            connection.execute(target_statements.WAIT_FOR_FILE)
+            connection.execute(target_statements.REMOVE_FINGERPRINTS)
+            for table, columns, rows in (
+                ("fingerprints", "order_id, fingerprint", fingerprints()),
+                ("archives", "id, member", archives),
+            ):
+                statement = target_statements.COPY_FROM.format(table=table, columns=columns)
+                with connection.cursor().copy(statement.encode()) as copy:
+                    for row in rows:
+                        copy.write_row(row)
+
+        self._in_transaction(copy, answer_s=LONG_ANSWER_S)
+
+    def sum_of_fingerprints(self) -> tuple[int, ...]:
+        """See `Source.sum_of_fingerprints`."""
+
+        def read(connection: Connection) -> tuple[int, ...]:
+            connection.execute(target_statements.USE_WHOLE_TABLES)
+            return tuple(map(int, _row(connection.execute(SUM_FINGERPRINTS.encode()))))
+
+        return self._in_transaction(read, answer_s=LONG_ANSWER_S)
+
     def analyze(self) -> None:
         """Updates PostgreSQL's statistics of the tables."""
         self._run(lambda: self._database.psycopg_connection.execute(target_statements.ANALYZE), answer_s=LONG_ANSWER_S)
@@ -186,7 +215,12 @@ class Target:
             if state and state.is_finished:
                 return  # the answer to an earlier COMMIT was lost
             counts = {status.value.lower(): count for status, count in recount.counts.items()}
-            connection.execute(target_statements.FINISH_TOTALS, {**counts, "processing_us": summary.processing_us})
+            archived = summary.archived._asdict()
+            for name in ("completed", "cancelled"):
+                counts[name] += archived[name]
+            archived = {f"archived_{name}": value for name, value in archived.items()}
+            totals = {**counts, **archived, "processing_us": summary.processing_us}
+            connection.execute(target_statements.FINISH_TOTALS, totals)
             connection.execute(target_statements.FINISH_META, {"paused": summary.is_paused})
             connection.execute(statements.SAVE_MEASUREMENTS, {"measurements": measurements})
             if summary.last_sequence > 0:

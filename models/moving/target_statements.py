@@ -29,7 +29,7 @@ VALUES (%(id)s, %(file)s, %(state)s, nextval('node_ids'), %(ahead_us)s, %(last_s
 READ_MOVE = "SELECT id, file, state, node, ahead_us, last_sequence, copied, finished IS NOT NULL FROM move"
 
 DROP_ROWS = """
-TRUNCATE orders, work, ends, attempts, blocks, move;
+TRUNCATE orders, work, ends, attempts, blocks, fingerprints, archives, move;
 DELETE FROM nodes; DELETE FROM totals WHERE node <> 0"""
 
 IS_USED = "SELECT EXISTS (SELECT FROM orders) OR EXISTS (SELECT FROM attempts) OR EXISTS (SELECT FROM nodes)"
@@ -48,10 +48,12 @@ WHERE sequence > %(after)s AND sequence <= %(last)s GROUP BY 1
 ON CONFLICT (block, node) DO UPDATE SET first_us = least(blocks.first_us, excluded.first_us),
     last_us = greatest(blocks.last_us, excluded.last_us)"""
 
+REMOVE_FINGERPRINTS = "TRUNCATE fingerprints, archives"
+
 COPY_TO = """
 COPY (SELECT {columns} FROM {table} WHERE sequence > {after} AND sequence <= {last} ORDER BY {first_two}) TO STDOUT"""
 
-ANALYZE = "ANALYZE orders, work, ends, attempts, blocks"
+ANALYZE = "ANALYZE orders, work, ends, attempts, blocks, fingerprints"
 
 # Allows query plans that read whole tables. The statements of a server must not use such plans.
 USE_WHOLE_TABLES = """
@@ -79,10 +81,12 @@ COUNT_SERVERS = "SELECT count(*) FROM nodes"
 
 FINISH_TOTALS = """
 UPDATE totals SET pending = %(pending)s, processing = %(processing)s, completed = %(completed)s, failed = %(failed)s,
-    cancelled = %(cancelled)s, processing_us = %(processing_us)s
+    cancelled = %(cancelled)s, processing_us = %(processing_us)s, archived_completed = %(archived_completed)s,
+    archived_cancelled = %(archived_cancelled)s, archived_processing_us = %(archived_processing_us)s
 WHERE node = 0"""
 FINISH_SEQUENCES = "SELECT setval('order_sequences', %(last)s)"
-FINISH_META = "UPDATE meta SET paused = %(paused)s"
+FINISH_META = """
+UPDATE meta SET paused = %(paused)s, archiving_announced = EXISTS (SELECT FROM fingerprints)"""
 
 # Processing orders belong to a server. Adds a server that has given up its lease, so that others take its orders over.
 ADD_NODE = """

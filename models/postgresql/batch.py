@@ -7,6 +7,7 @@ from msgspec import structs
 
 from models.batch import Batch
 from models.order import Status
+from models.postgresql.archiving import archive, erase
 from models.postgresql.attempts import claim, finish
 from models.postgresql.commands import cancel, retry, retry_selected, set_paused
 from models.postgresql.insertion import Inserted, insert, insert_admitted
@@ -14,8 +15,10 @@ from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     NewOrder,
     Outcome,
@@ -65,6 +68,8 @@ def apply_batch(
     batch.apply(Retry, partial(retry, transaction))
     batch.apply(RetryOrders, partial(retry_selected, transaction))
     batch.apply(SetPaused, partial(set_paused, transaction))
+    batch.apply(Erase, partial(erase, transaction))
+    batch.apply(ArchiveOrders, partial(archive, transaction))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
         most_put_back = sum(outcome.status is Status.PENDING for outcome in outcomes)

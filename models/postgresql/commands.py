@@ -6,7 +6,7 @@ Runs on the thread that opened the transaction.
 from collections.abc import Sequence
 
 from models.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
-from models.errors import WrongStatusError
+from models.errors import OrderArchivedError, WrongStatusError
 from models.listing import HIGHEST, LOWEST
 from models.order import Status
 from models.postgresql import statements
@@ -23,8 +23,10 @@ from models.writes import (
     storable_text,
 )
 
+CommandResult = StatusChanged | WrongStatusError | OrderArchivedError | None
 
-def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
+
+def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[CommandResult]:
     """Makes Pending orders Cancelled. Returns a result for each write, as `Cancel` documents."""
     order_ids = [each.order_id for each in cancels]
     candidates = [each.sequence for each in transaction.find(order_ids).values() if each.status is Status.PENDING]
@@ -32,7 +34,7 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
     transaction.change.pending -= len(cancelled)
     transaction.change.cancelled += len(cancelled)
     stored = transaction.find(order_ids)
-    results: list[StatusChanged | WrongStatusError | None] = []
+    results: list[CommandResult] = []
     for order_id in order_ids:
         order = stored.get(order_id)
         if order and order.status is Status.CANCELLED:
@@ -40,10 +42,10 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
             cancelled.discard(order.sequence)
         else:
             results.append(wrong_status(order, needed=Status.PENDING))
-    return results
+    return transaction.with_archived(order_ids, results)
 
 
-def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChanged | WrongStatusError | None]:
+def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[CommandResult]:
     """Makes Failed orders Pending. If orders wait for a retry, makes them ready. Returns a result for each write."""
     order_ids = [each.order_id for each in retries]
     candidates = [each for each in transaction.find(order_ids).values() if can_be_retried(each)]
@@ -53,7 +55,7 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
         sequences = [each.sequence for each in candidates if each.status is status]
         retried |= dict.fromkeys(_retry(transaction, status, sequences), status)
     stored = transaction.find(order_ids)
-    results: list[StatusChanged | WrongStatusError | None] = []
+    results: list[CommandResult] = []
     for order_id in order_ids:
         order = stored.get(order_id)
         before = retried.pop(order.sequence, None) if order else None
@@ -61,7 +63,7 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
             results.append(StatusChanged(order, before))
         else:
             results.append(wrong_status(order, needed=CAN_BE_RETRIED))
-    return results
+    return transaction.with_archived(order_ids, results)
 
 
 def retry_selected(transaction: Transaction, commands: Sequence[RetryOrders]) -> list[RetriedOrders]:

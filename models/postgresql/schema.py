@@ -179,6 +179,26 @@ CREATE TABLE measurements (
     PRIMARY KEY (interval_s, begin_s, process))"""
 
 
+ARCHIVE_VERSION = 8
+"""The lowest schema version whose servers know archived orders."""
+# An older server would store an archived order again. It can go on, but no order is archived while it runs, and once it
+# has lost its lease, it does not come back.
+_ADD_ARCHIVE = f"""
+CREATE TABLE fingerprints (
+    order_id bigint PRIMARY KEY,
+    fingerprint bigint NOT NULL);
+CREATE TABLE archives (
+    id bigint PRIMARY KEY,
+    member bigint NOT NULL);
+ALTER TABLE meta ADD COLUMN archiving_announced boolean NOT NULL DEFAULT false,
+    ADD COLUMN archiving_begun boolean NOT NULL DEFAULT false;
+ALTER TABLE totals ADD COLUMN archived_completed bigint NOT NULL DEFAULT 0,
+    ADD COLUMN archived_cancelled bigint NOT NULL DEFAULT 0,
+    ADD COLUMN archived_processing_us numeric NOT NULL DEFAULT 0;
+CREATE TRIGGER refuse_server_without_archive BEFORE INSERT ON nodes
+    FOR EACH ROW WHEN (NEW.schema < {ARCHIVE_VERSION}) EXECUTE FUNCTION refuse_server_without_feed()"""
+
+
 class Step(NamedTuple):
     """A change of the schema. `oldest` is the lowest schema version whose programs can use the changed database."""
 
@@ -194,6 +214,7 @@ STEPS = (
     Step(_LOG_FEED_IDS, oldest=1),
     Step(_ADD_LOST_NODES, oldest=1),
     Step(_ADD_MEASUREMENTS, oldest=1),
+    Step(_ADD_ARCHIVE, oldest=1),
 )
 """Step n changes the schema from version n to version n + 1."""
 SCHEMA_VERSION = len(STEPS)

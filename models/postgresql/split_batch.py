@@ -20,9 +20,11 @@ from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     AttemptKey,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     InsertResult,
     Outcome,
@@ -62,7 +64,7 @@ class SplitBatch:
             for each, is_rejected in zip(outcomes, rejections, strict=True)
             if is_rejected is not False
         )
-        for kind in (Cancel, Retry, RetryOrders, SetPaused):
+        for kind in (Cancel, Retry, RetryOrders, SetPaused, Erase, ArchiveOrders):
             writes: Sequence[AnyWrite] = batch.of_type(kind)
             batch.set_results(kind, self._in_parts(writes, self._apply, lambda write: f"an order that {write} selects"))
         inserted = self._in_parts(batch.new_orders(), self._apply, lambda order: f"order {order.order_id}")

@@ -15,7 +15,7 @@ sets `due_us` to NULL.
 
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
-from models.order import MAX_COUNTED_WAITING
+from models.order import ERASED_USER, MAX_COUNTED_WAITING
 
 STATUS = """CASE WHEN work.sequence IS NULL THEN
         CASE ends.status WHEN 'c' THEN 'Completed' WHEN 'f' THEN 'Failed' ELSE 'Cancelled' END
@@ -32,6 +32,7 @@ READY = "node IS NULL AND due_us IS NULL"
 _NEXT_DUE = "(SELECT min(due_us) FROM work WHERE due_us IS NOT NULL)"
 _IS_DUE = f"coalesce({_NEXT_DUE} <= %(database_us)s, false)"
 _PAUSED = "(SELECT paused FROM meta)"
+_ANNOUNCED = "(SELECT archiving_announced FROM meta)"
 # The time that must be recorded for a change of an order: its creation time plus the time that has really passed since
 # then. `steps` has the steps of the wall clock, and `bounds` the first sequence after each step (see models/clock.py).
 _OWN_US = "(%(now_us)s + (%(steps)s::bigint[])[width_bucket(sequence, %(bounds)s::bigint[])])"
@@ -47,7 +48,8 @@ WHERE order_id = ANY (%(order_ids)s::bigint[])"""
 # New orders
 
 # Both `place` and the sequences number the orders in the order of the batch. But the rows are inserted in the order of
-# their ids: if two servers insert the same ids in different orders, each waits for the other.
+# their ids: if two servers insert the same ids in different orders, each waits for the other. Until archiving has been
+# announced, no order can be archived (see ANNOUNCE in `archiving_statements.py`), so no fingerprint is searched for.
 INSERT = f"""
 WITH new AS MATERIALIZED (
     SELECT nextval('order_sequences') AS sequence, place, (v->0)::bigint AS order_id, (v->1)::bigint AS user_id,
@@ -60,7 +62,9 @@ claim AS MATERIALIZED (
 stored AS (
     INSERT INTO orders (sequence, order_id, user_id, total_amount, created_us, item_ids, metadata, trace_headers)
     SELECT sequence, order_id, user_id, total_amount, %(wall_us)s, item_ids, metadata, trace_headers
-    FROM new ORDER BY order_id, sequence
+    FROM new
+    WHERE NOT {_ANNOUNCED} OR NOT EXISTS (SELECT FROM fingerprints WHERE fingerprints.order_id = new.order_id OFFSET 0)
+    ORDER BY order_id, sequence
     ON CONFLICT (order_id) DO NOTHING RETURNING sequence),
 working AS (
     INSERT INTO work (sequence, created_us, node, claimed_us, attempts, claims)
@@ -73,7 +77,7 @@ dated AS (
     ON CONFLICT (block, node) DO UPDATE SET first_us = least(blocks.first_us, excluded.first_us),
         last_us = greatest(blocks.last_us, excluded.last_us))
 SELECT (SELECT node IS NOT NULL FROM claim), inserted, {_NEXT_DUE}, first, CASE WHEN last - first + 1 > inserted
-    THEN (SELECT json_agg(sequence ORDER BY sequence)::text FROM stored) END
+    THEN (SELECT json_agg(sequence ORDER BY sequence)::text FROM stored) END, {_ANNOUNCED}
 FROM (SELECT count(*) AS inserted, min(sequence) AS first, max(sequence) AS last FROM stored) AS summary"""
 
 # Attempts
@@ -202,13 +206,18 @@ SELECT coalesce(json_agg(json_build_array(sequence, order_id, user_id) ORDER BY 
 FROM (
     SELECT next.sequence, order_id, user_id,
         (%(error)s::text IS NULL OR strpos(next.error, %(error)s::text) > 0)
-            AND orders.created_us >= %(created_from_us)s AND orders.created_us < %(created_until_us)s AS is_selected
+            AND orders.created_us >= %(created_from_us)s AND orders.created_us < %(created_until_us)s
+            AND orders.user_id <> {erased} AS is_selected
     FROM (SELECT sequence, error FROM {table}
         WHERE {condition} AND sequence > %(after)s AND sequence <= %(last)s ORDER BY sequence LIMIT %(limit)s) AS next
     {its_order}) AS examined"""
 _ORDER_OF_NEXT = ITS_ORDER.format(table="next")
-NEXT_FAILED = _NEXT_TO_RETRY.format(table="ends", condition="status = 'f'", its_order=_ORDER_OF_NEXT)
-NEXT_WAITING = _NEXT_TO_RETRY.format(table="work", condition="due_us IS NOT NULL", its_order=_ORDER_OF_NEXT)
+NEXT_FAILED = _NEXT_TO_RETRY.format(
+    table="ends", condition="status = 'f'", its_order=_ORDER_OF_NEXT, erased=ERASED_USER
+)
+NEXT_WAITING = _NEXT_TO_RETRY.format(
+    table="work", condition="due_us IS NOT NULL", its_order=_ORDER_OF_NEXT, erased=ERASED_USER
+)
 
 SET_PAUSED = """
 WITH before AS MATERIALIZED (SELECT paused FROM meta FOR UPDATE),
@@ -222,13 +231,17 @@ SELECT paused <> %(paused)s FROM before"""
 ADD_TO_TOTALS = """
 UPDATE totals SET pending = pending + %(pending)s, processing = processing + %(processing)s,
     completed = completed + %(completed)s, failed = failed + %(failed)s, cancelled = cancelled + %(cancelled)s,
-    processing_us = processing_us + %(processing_us)s
+    processing_us = processing_us + %(processing_us)s,
+    archived_completed = archived_completed + %(archived_completed)s,
+    archived_cancelled = archived_cancelled + %(archived_cancelled)s,
+    archived_processing_us = archived_processing_us + %(archived_processing_us)s
 WHERE node = %(node)s"""
 
 TOTALS = f"""
 SELECT sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, sum(failed)::bigint,
     sum(cancelled)::bigint, sum(processing_us)::bigint, {_PAUSED},
     (SELECT count(*) FROM (SELECT 1 FROM work WHERE due_us IS NOT NULL LIMIT {MAX_COUNTED_WAITING}) AS waiting),
+    sum(archived_completed + archived_cancelled)::bigint,
     (SELECT json_build_array(sequence, created_us)::text FROM (
         SELECT * FROM (
             SELECT sequence, created_us FROM work WHERE {READY} AND sequence >= %(floor)s

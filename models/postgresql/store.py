@@ -7,20 +7,22 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from models.archiving import ExpiredOrders
 from models.clock import Clock
-from models.errors import StorageError
+from models.errors import OrderArchivedError, StorageError
 from models.feed import Feed
 from models.health import StorageHealth, StorageStatus, Work
 from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement, decode_measurements, encode_measurements
-from models.order import Attempt, AttemptRecord, Order, Totals
-from models.postgresql import statements
+from models.order import Attempt, AttemptRecord, Found, Order, Totals
+from models.postgresql import archiving_statements, statements
+from models.postgresql.archiving import ArchivingPermission
 from models.postgresql.batch import write_batch
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import concerns_orders, storage_errors
@@ -33,16 +35,16 @@ from models.postgresql.nodes.server_list import ServerList
 from models.postgresql.nodes.takeover import end_frozen, take_over
 from models.postgresql.probe import probe_reads, probe_writes
 from models.postgresql.split_batch import SplitBatch
-from models.postgresql.transaction import Transaction, find_orders
+from models.postgresql.transaction import Transaction, array, find_orders
 from models.postgresql.transactions import MAX_MADE_READY, Transactions
-from models.wire import decode_history, decode_numbers
+from models.wire import decode_history, decode_numbers, decode_orders, decode_pairs
 from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
 
-_TotalsColumns = tuple[int, int, int, int, int, int, bool, int, str | None]
-"""A count for each status, processing_us, whether processing is paused, the number of waiting orders, and the oldest
-order that is due as JSON."""
+_TotalsColumns = tuple[int, int, int, int, int, int, bool, int, int, str | None]
+"""A count for each status, processing_us, whether processing is paused, the numbers of waiting and of archived orders,
+and the oldest order that is due as JSON."""
 
 RENEW_AFTER_S = 0.5
 """`tend` renews the lease only if no transaction has done so for this number of seconds."""
@@ -91,6 +93,7 @@ class PostgresqlStore:
         self._outcome_of: Callable[[Attempt], Outcome] | None = None
         self._writing_thread: int | None = None
         self._servers = ServerList(database, lease=self._lease, monotonic=monotonic)
+        self._permission = ArchivingPermission()
         self._tends = 0
         self._resumes: int | None = None
 
@@ -170,27 +173,56 @@ class PostgresqlStore:
             self._health.note_success(Work.WRITES)
         return results
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
-        found = self._read(
-            lambda: {order.order_id: order for order in find_orders(self._database.psycopg_connection, order_ids)}
-        )
-        orders = map(found.get, order_ids)
-        return [order and self._with_wall_time(order) for order in orders]
+    def find(self, order_ids: Sequence[int]) -> list[Found]:
+        def find() -> list[Found]:
+            found = {order.order_id: order for order in find_orders(self._database.psycopg_connection, order_ids)}
+            archived = self._archived([order_id for order_id in order_ids if order_id not in found])
+            return [found.get(each) or (OrderArchivedError(each) if each in archived else None) for each in order_ids]
+
+        return [self._with_wall_time(each) if isinstance(each, Order) else each for each in self._read(find)]
 
     def list_orders(self, listing: Listing) -> Page:
         page = self._read(lambda: list_orders(self._database, listing), answer_s=LISTING_ANSWER_S)
         return Page([self._with_wall_time(order) for order in page.orders], page.last)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
-        found = self._read(lambda: self._database.execute_sql(statements.HISTORY, {"order_id": order_id}).fetchone())
-        return None if found is None else whole_history(*decode_history(found[0]))
+        def read() -> list[AttemptRecord] | None:
+            found = self._database.execute_sql(statements.HISTORY, {"order_id": order_id}).fetchone()
+            if found is not None:
+                return whole_history(*decode_history(found[0]))
+            if self._archived([order_id]):
+                raise OrderArchivedError(order_id)
+            return None
+
+        return self._read(read)
+
+    def find_expired(self, *, ended_before_us: int, after: int, limit: int) -> ExpiredOrders:
+        parameters = {"before_us": ended_before_us, "after": after, "limit": limit}
+        [found] = self._read(
+            lambda: self._database.execute_sql(archiving_statements.FIND_EXPIRED, parameters).fetchone(),
+            answer_s=LISTING_ANSWER_S,
+        )
+        orders = decode_orders(found)
+        return ExpiredOrders(orders, orders[-1].sequence if len(orders) == limit else None)
+
+    def last_member(self, archive: int) -> int | None:
+        statement = archiving_statements.LAST_MEMBER
+        found = self._read(lambda: self._database.execute_sql(statement, {"archive": archive}).fetchone())
+        return None if found is None else int(found[0])
+
+    def may_archive(self) -> bool:
+        return self._read(lambda: self._permission.ask(self._database.psycopg_connection))
+
+    def scrub(self) -> bool:
+        """Does nothing: VACUUM removes old versions of rows."""
+        return True
 
     def totals(self) -> Totals:
         values = self._totals_values()
         found: _TotalsColumns = self._read(lambda: self._database.execute_sql(statements.TOTALS, values).fetchone())
-        is_paused, waiting, oldest = found[6:]
+        is_paused, waiting, archived, oldest = found[6:]
         oldest_us = None if oldest is None else self._clock.accepted_us(*decode_numbers(oldest))
-        return Totals(*found[:6], oldest_us, is_paused, waiting)
+        return Totals(*found[:6], oldest_us, is_paused, waiting, archived)
 
     def _totals_values(self) -> dict[str, int]:
         return {"floor": self._transactions.floor, "database_us": self._time.of(self._clock())}
@@ -237,6 +269,14 @@ class PostgresqlStore:
             free_bytes=None,
             servers=self._servers.current(),
         )
+
+    def _archived(self, missing: Sequence[int]) -> Set[int]:
+        """The ids of the archived orders among these orders, which are not stored."""
+        if not missing:
+            return frozenset()
+        parameters = {"order_ids": array(missing)}
+        [found] = self._database.execute_sql(archiving_statements.FIND_FINGERPRINTS, parameters).fetchone()
+        return dict(decode_pairs(found)).keys()
 
     def _tend(self) -> bool:
         if self._lease.renewed_before_s >= RENEW_AFTER_S:

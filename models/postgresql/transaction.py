@@ -3,24 +3,26 @@
 The steps are the functions of `insertion.py`, `attempts.py`, `commands.py` and `nodes/takeover.py`.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import psycopg
 from msgspec import structs
 
 from models.changes import OrderChange, changes_in
 from models.clock import Clock
+from models.errors import OrderArchivedError
 from models.order import Order
-from models.postgresql import statements
+from models.postgresql import archiving_statements, statements
 from models.postgresql.connection.pipeline import Result, StatementPipeline
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed import feed_statements
 from models.totals_change import TotalsChange
-from models.wire import decode_changes, decode_orders, encode_changes
+from models.wire import decode_changes, decode_orders, decode_pairs, encode_changes
 from models.writes import AnyWrite, AttemptKey
 
 Connection = psycopg.Connection[Any]
+R = TypeVar("R")
 
 
 class Transaction:
@@ -30,7 +32,8 @@ class Transaction:
     steady time (`models/clock.py`), `wall_us` is wall clock time, and `database_us` is time of the database's clock.
     `node` is the number of this server. The transaction can increase the number of Pending orders by at most
     `max_added`. Any further new order is rejected. Each claim begins by making at most `max_made_ready` due retries
-    ready. `floor` is the lowest sequence that can be ready.
+    ready. `floor` is the lowest sequence that can be ready. `is_archiving_announced` is whether an earlier transaction
+    has read that orders can be archived.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Transaction:
         floor: int,
         max_added: int,
         max_made_ready: int,
+        is_archiving_announced: bool = False,
     ) -> None:
         self._pipeline = pipeline
         self.database_time = database_time
@@ -53,6 +57,7 @@ class Transaction:
         self.floor = floor
         self.max_made_ready = max_made_ready
         self._max_added = max_added
+        self.is_archiving_announced = is_archiving_announced
         self.is_paused: bool | None = None
         """Whether processing is paused. None if the steps so far have neither read nor changed this."""
         self.change = TotalsChange()
@@ -81,6 +86,23 @@ class Transaction:
         """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""
         found = find_orders(self._pipeline, order_ids)
         return {order.order_id: self.database_time.with_steady_due_time(order) for order in found}
+
+    def find_fingerprints(self, order_ids: Iterable[int]) -> Callable[[], dict[int, int]]:
+        """Returns a function that must be called when the result is needed.
+
+        This function maps the ids of archived and erased orders to their fingerprints. It omits all other ids.
+        """
+        result = self.execute(archiving_statements.FIND_FINGERPRINTS, order_ids=array(order_ids))
+        return lambda: dict(decode_pairs(one_row(result)[0]))
+
+    def with_archived(self, order_ids: Sequence[int], results: Sequence[R]) -> list[R | OrderArchivedError]:
+        """The results for these ids, with an OrderArchivedError instead of None if an order was archived."""
+        missing = [order_id for order_id, result in zip(order_ids, results, strict=True) if result is None]
+        archived = self.find_fingerprints(missing)() if missing else {}
+        return [
+            OrderArchivedError(order_id) if order_id in archived and result is None else result
+            for order_id, result in zip(order_ids, results, strict=True)
+        ]
 
     def note_ready(self, sequences: Iterable[int]) -> None:
         """Must be called for orders that this transaction makes ready, because they can be below the floor."""

@@ -67,6 +67,8 @@ class Transactions:
         """Whether processing was paused after the latest transaction or renewal."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
+        self.is_archiving_announced = False
+        """Whether orders can have been archived, as far as the latest transaction with new orders knew."""
         self.are_claims_lost = False
         """Whether another server has already taken over the orders that the latest transaction claimed."""
 
@@ -148,6 +150,7 @@ class Transactions:
                 floor=self.floor,
                 max_added=HIGHEST if max_pending is None else max_pending - self.pending,
                 max_made_ready=self._max_made_ready,
+                is_archiving_announced=self.is_archiving_announced,
             )
             pipeline.execute("BEGIN")
             beat = transaction.execute(node_statements.BEAT, node=transaction.node)
@@ -174,6 +177,7 @@ class Transactions:
         self.pending = commit.pending_before + transaction.change.pending
         self.is_paused = commit.was_paused if transaction.is_paused is None else transaction.is_paused
         self.inserted += transaction.inserted
+        self.is_archiving_announced = transaction.is_archiving_announced
         self.are_claims_lost = commit.is_taken_over
         change_s = (self._clock.step_us - self._noted_step_us) / 1_000_000
         if change_s:

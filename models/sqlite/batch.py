@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from functools import partial
 
 from models.batch import Batch
+from models.sqlite.archiving import archive, erase
 from models.sqlite.attempts import claim, finish
 from models.sqlite.commands import cancel, retry, retry_selected, set_paused
 from models.sqlite.insertion import insert
 from models.sqlite.transaction import Transaction
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     Retry,
     RetryOrders,
@@ -31,6 +34,8 @@ def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[Wr
     batch.apply(Retry, partial(retry, transaction))
     batch.apply(RetryOrders, partial(retry_selected, transaction))
     batch.apply(SetPaused, partial(set_paused, transaction))
+    batch.apply(Erase, partial(erase, transaction))
+    batch.apply(ArchiveOrders, partial(archive, transaction))
     claimed: ClaimedOrders | None = None
     if orders := batch.new_orders():
         insertions, claimed = insert(transaction, orders, finishes[0].most if finishes else 0)

@@ -6,7 +6,7 @@ Runs on the thread that opened the transaction.
 from collections.abc import Sequence
 
 from models.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
-from models.errors import WrongStatusError
+from models.errors import OrderArchivedError, WrongStatusError
 from models.listing import HIGHEST, LOWEST
 from models.order import Status
 from models.sqlite import statements
@@ -14,8 +14,10 @@ from models.sqlite.transaction import Transaction
 from models.wire import decode_numbers, decode_order_ids, encode_numbers
 from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
+CommandResult = StatusChanged | WrongStatusError | OrderArchivedError | None
 
-def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusChanged | WrongStatusError | None]:
+
+def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[CommandResult]:
     """Makes Pending orders Cancelled. Returns a result for each write, as `Cancel` documents."""
     order_ids = [each.order_id for each in cancels]
     pending = _with_status(transaction, Status.PENDING, order_ids)
@@ -23,15 +25,16 @@ def cancel(transaction: Transaction, cancels: Sequence[Cancel]) -> list[StatusCh
     transaction.change.pending -= len(pending)
     transaction.change.cancelled += len(pending)
     stored = transaction.find(order_ids)
-    return [
+    results: list[CommandResult] = [
         StatusChanged(order, Status.PENDING if pending.pop(order_id, None) else order.status)
         if order and order.status is Status.CANCELLED
         else wrong_status(order, needed=Status.PENDING)
         for order_id, order in ((each, stored.get(each)) for each in order_ids)
     ]
+    return transaction.with_archived(order_ids, results)
 
 
-def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChanged | WrongStatusError | None]:
+def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[CommandResult]:
     """Makes Failed orders Pending. If orders wait for a retry, makes them ready. Returns a result for each write."""
     order_ids = [each.order_id for each in retries]
     # If the batch has two retries of one order, the second fails, because the order is Pending and ready by then.
@@ -39,12 +42,13 @@ def retry(transaction: Transaction, retries: Sequence[Retry]) -> list[StatusChan
     for status in (Status.FAILED, Status.PENDING):
         _retry(transaction, status, [each.sequence for each in retried.values() if each.status is status])
     stored = transaction.find(order_ids)
-    return [
+    results: list[CommandResult] = [
         StatusChanged(order, before.status)
         if order and (before := retried.pop(order_id, None))
         else wrong_status(order, needed=CAN_BE_RETRIED)
         for order_id, order in ((each, stored.get(each)) for each in order_ids)
     ]
+    return transaction.with_archived(order_ids, results)
 
 
 def retry_selected(transaction: Transaction, commands: Sequence[RetryOrders]) -> list[RetriedOrders]:

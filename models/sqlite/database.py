@@ -146,18 +146,19 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         """Whether any thread has an open connection."""
         return bool(self._connections)
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """Copies the WAL into the database and truncates it, as far as other connections permit. Does not wait.
 
-        Raises WalDamagedError, and SQLite's error if SQLite can't write.
+        Returns whether the WAL is empty. Raises WalDamagedError, and SQLite's error if SQLite can't write.
         """
         if not self._files or not self._files.wal_bytes:
-            return
+            return True
         self._files.check_wal()
         connection: sqlite3.Connection = cast(Any, self).connection()
         # PASSIVE copies without a lock on writers, so TRUNCATE has little to copy while it holds that lock.
         for mode in ("PASSIVE", "TRUNCATE"):
-            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            [is_busy, *_] = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return not is_busy
 
     def _retry(self, call: Callable[[], R]) -> R:
         state = self._thread_state

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from models.claimed_run import ClaimedRun, claimed_orders
-from models.insertion import admit, insert_results, with_rejected
+from models.insertion import admit, insert_results, with_known, with_rejected
 from models.listing import HIGHEST
 from models.order import Order, Status
 from models.parsing.packed_orders import PackedOrders
 from models.sqlite import statements
 from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.transaction import Transaction
-from models.wire import encode_new_orders
+from models.wire import encode_new_orders, encode_numbers
 from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
 
 _metadata_of = attrgetter("metadata")
@@ -24,9 +24,21 @@ def insert(
     """Stores new orders. Also claims them if there are at most `limit` of them and no other order can be claimed.
 
     Claims no orders while processing is paused. If `transaction.room` is too small for all orders, stores only the
-    first orders. An order whose id is already stored needs no room. Returns a result for each order, and the claimed
-    orders. Returns None instead of the claimed orders if the new orders were stored as Pending.
+    first orders. An order whose id is already stored needs no room. An archived order is not stored again. Returns a
+    result for each order, and the claimed orders. Returns None instead of the claimed orders if the new orders were
+    stored as Pending.
     """
+    known = transaction.find_fingerprints(_ids_of(orders)) if transaction.has_fingerprints else {}
+    if not known:
+        return _insert_admitted(transaction, orders, limit)
+    new = [order for order in orders if order.order_id not in known]
+    inserted, claimed = _insert_admitted(transaction, new, limit) if new else ([], None)
+    return with_known(orders, known, inserted), claimed
+
+
+def _insert_admitted(
+    transaction: Transaction, orders: Sequence[NewOrder], limit: int
+) -> tuple[list[InsertResult], ClaimedOrders | None]:
     if len(orders) <= transaction.room:
         return _insert_all(transaction, orders, limit)
     stored_ids = transaction.find([order.order_id for order in orders]).keys()
@@ -78,6 +90,11 @@ def _insert_all(
         results = insert_results(orders, stored, set(new))
         claimed = sorted(new.values(), key=lambda order: order.sequence)
     return results, ClaimedOrders(claimed, transaction.next_claim_us(next_due_us)) if is_claim else None
+
+
+def _ids_of(orders: Sequence[NewOrder]) -> str:
+    """The parameter of `Transaction.find_fingerprints`."""
+    return orders.packed if isinstance(orders, PackedOrders) else encode_numbers([each.order_id for each in orders])
 
 
 def _statement_for(orders: Sequence[NewOrder]) -> tuple[str, str]:

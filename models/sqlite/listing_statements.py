@@ -42,13 +42,11 @@ class _Direction(NamedTuple):
 
     sort: str
     follows: str
-    step: str
-    has_next_block: str
     edge: int
 
 
-_NEWEST_FIRST = _Direction("DESC", "<", "-", "block > 0", 1)
-_OLDEST_FIRST = _Direction("ASC", ">", "+", "block < (SELECT max(block) FROM blocks)", 0)
+_NEWEST_FIRST = _Direction("DESC", "<", 1)
+_OLDEST_FIRST = _Direction("ASC", ">", 0)
 
 
 def list_orders(status: str | None, *, by_user: bool, by_time: bool, oldest_first: bool = False) -> str:
@@ -106,16 +104,12 @@ def _search_blocks(status: str | None, direction: _Direction, *, by_user: bool, 
     if by_time:
         in_block += ["first_us < :created_until_us", "last_us >= :created_from_us"]
         conditions += ["orders.created_us >= :created_from_us", "orders.created_us < :created_until_us"]
-    sort, follows, step, has_next_block, edge = direction
+    sort, follows, edge = direction
     matching_block = " AND ".join([f"block {follows} {{earlier}}", *in_block])
     first = f"SELECT block FROM {table} WHERE {matching_block} ORDER BY block {sort} LIMIT 1"
-    if in_block:
-        next_block = f"""SELECT blocks.block + {edge} << {BLOCK_BITS}, blocks.block, {mask}
+    next_block = f"""SELECT blocks.block + {edge} << {BLOCK_BITS}, blocks.block, {mask}
         FROM walk CROSS JOIN blocks ON blocks.block = ({first.format(earlier="walk.block")})
         WHERE walk.block IS NOT NULL"""
-    else:
-        next_block = f"""SELECT block {step} 1 + {edge} << {BLOCK_BITS}, block {step} 1, mask FROM walk
-        WHERE {has_next_block}"""
     return f"""
     WITH RECURSIVE walk(position, block, mask) AS (
         SELECT block + {edge} << {BLOCK_BITS}, block, {mask} FROM blocks

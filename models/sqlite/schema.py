@@ -17,7 +17,6 @@ _log = logging.getLogger("orders.schema")
 
 APPLICATION_ID = 0x4F524452
 """Identifies the file as a database of this program: "ORDR" (SQLite file format §1.3.8)."""
-SCHEMA_VERSION = 7
 _PENDING = peewee.SQL("status = 'Pending'")
 _WAITING = peewee.SQL("status = 'Pending' AND due_us IS NOT NULL")
 _FAILED = peewee.SQL("status = 'Failed'")
@@ -103,8 +102,17 @@ _MIGRATIONS = (
             PRIMARY KEY (interval_s, begin_s, process)
         ) WITHOUT ROWID""",
     ),
+    # From version 7 to 8: archived and erased orders.
+    (
+        "CREATE TABLE fingerprints (order_id INTEGER NOT NULL PRIMARY KEY, fingerprint INTEGER NOT NULL)",
+        "CREATE TABLE archives (id INTEGER NOT NULL PRIMARY KEY, member INTEGER NOT NULL)",
+        "ALTER TABLE totals ADD COLUMN archived_completed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN archived_cancelled INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE totals ADD COLUMN archived_processing_us INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 """The statements that migrate a file from version n to n + 1, beginning with n = 1."""
+SCHEMA_VERSION = len(_MIGRATIONS) + 1
 
 
 class OrderRow(peewee.Model):
@@ -152,7 +160,7 @@ class TotalsRow(peewee.Model):
 
     `processing_us` sums the microseconds from acceptance to completion. `state` and `previous_state`: see
     `models/sqlite/files/leftover_wal.py`. `paused` is 1 while processing is paused, else 0. `clock_step_us`: see
-    `models/sqlite/recovery.py`.
+    `models/sqlite/recovery.py`. The columns `archived_…` say how much of the other columns belongs to archived orders.
     """
 
     id = peewee.AutoField()
@@ -166,6 +174,9 @@ class TotalsRow(peewee.Model):
     previous_state = peewee.BigIntegerField(null=True)
     paused = peewee.IntegerField(default=0)
     clock_step_us = peewee.BigIntegerField(default=0)
+    archived_completed = peewee.BigIntegerField(default=0)
+    archived_cancelled = peewee.BigIntegerField(default=0)
+    archived_processing_us = peewee.BigIntegerField(default=0)
 
     class Meta:
         table_name = "totals"
@@ -228,7 +239,27 @@ class MeasurementRow(peewee.Model):
         without_rowid = True
 
 
-_TABLES = (OrderRow, TotalsRow, AttemptRow, BlockRow, MeasurementRow)
+class FingerprintRow(peewee.Model):
+    """What remains of an archived order, and of the values that were erased from an order: `models/fingerprint.py`."""
+
+    order_id = peewee.BigIntegerField(primary_key=True)
+    fingerprint = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "fingerprints"
+
+
+class ArchiveRow(peewee.Model):
+    """The last member of an archive whose orders were deleted: `Store.last_member`."""
+
+    id = peewee.BigIntegerField(primary_key=True)
+    member = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "archives"
+
+
+_TABLES = (OrderRow, TotalsRow, AttemptRow, BlockRow, MeasurementRow, FingerprintRow, ArchiveRow)
 
 
 def migrate(database: RetryingSqliteDatabase) -> None:

@@ -7,7 +7,7 @@ has passed, MAKE_READY sets `due_us` to NULL.
 
 from models.history import MAX_RECORDED_ATTEMPTS
 from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
-from models.order import MAX_COUNTED_WAITING
+from models.order import ERASED_USER, MAX_COUNTED_WAITING
 
 # Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,
@@ -198,11 +198,11 @@ SELECT json_group_array(json_array(sequence, order_id, user_id)) FILTER (WHERE i
 FROM (
     SELECT sequence, order_id, user_id,
         (:error IS NULL OR instr(error, :error)) AND created_us >= :created_from_us AND created_us < :created_until_us
-            AS is_selected
+            AND user_id != {erased} AS is_selected
     FROM orders INDEXED BY {index} AND sequence > :after AND sequence <= :last ORDER BY sequence LIMIT :limit)"""
 _FAILED_INDEX, _WAITING_INDEX = "orders_failed WHERE status = 'Failed'", f"orders_waiting WHERE {WAITING}"
-NEXT_FAILED = _NEXT_TO_RETRY.format(index=_FAILED_INDEX)
-NEXT_WAITING = _NEXT_TO_RETRY.format(index=_WAITING_INDEX)
+NEXT_FAILED = _NEXT_TO_RETRY.format(index=_FAILED_INDEX, erased=ERASED_USER)
+NEXT_WAITING = _NEXT_TO_RETRY.format(index=_WAITING_INDEX, erased=ERASED_USER)
 
 # The sequences of the orders that the two statements above examine.
 _RETRY_CANDIDATES = """
@@ -220,7 +220,9 @@ UPDATE totals SET previous_state = state, state = (random() >> 16) * {STATE_FACT
 
 # Also changes `totals.state`: see `models/sqlite/files/leftover_wal.py`.
 ADD_TO_TOTALS = f"""{CHANGE_STATE}, pending = pending + ?, processing = processing + ?, completed = completed + ?,
-    failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?"""
+    failed = failed + ?, cancelled = cancelled + ?, processing_us = processing_us + ?,
+    archived_completed = archived_completed + ?, archived_cancelled = archived_cancelled + ?,
+    archived_processing_us = archived_processing_us + ?"""
 
 # The rows of `models/sqlite/blocks.py`.
 CHANGE_BLOCKS = """
@@ -243,10 +245,12 @@ BRING_FORWARD = f"UPDATE orders SET due_us = ? WHERE {WAITING} AND due_us > ?"
 
 SET_PAUSED = "UPDATE totals SET paused = ?"
 
-_COUNT_WAITING = f"(SELECT count(*) FROM (SELECT 1 FROM orders WHERE {WAITING} LIMIT {MAX_COUNTED_WAITING}))"
+_TOTALS = f"""
+SELECT pending, processing, completed, failed, cancelled, processing_us, paused,
+    (SELECT count(*) FROM (SELECT 1 FROM orders WHERE {WAITING} LIMIT {MAX_COUNTED_WAITING})),
+    archived_completed + archived_cancelled,"""
 
-TOTALS = f"""
-SELECT pending, processing, completed, failed, cancelled, processing_us, paused, {_COUNT_WAITING}, sequence, created_us
+TOTALS = f"""{_TOTALS} sequence, created_us
 FROM totals LEFT JOIN (
     SELECT sequence, created_us FROM (
         SELECT * FROM (SELECT sequence, created_us FROM orders WHERE {READY} ORDER BY sequence LIMIT 1)
@@ -256,9 +260,7 @@ FROM totals LEFT JOIN (
     ORDER BY sequence LIMIT 1)"""
 
 # Does not read the oldest Pending order, which can be damaged.
-TOTALS_WITHOUT_OLDEST = f"""
-SELECT pending, processing, completed, failed, cancelled, processing_us, paused, {_COUNT_WAITING}, NULL, NULL
-FROM totals"""
+TOTALS_WITHOUT_OLDEST = f"{_TOTALS} NULL, NULL FROM totals"
 
 NEWEST_ID = "SELECT order_id FROM orders ORDER BY sequence DESC LIMIT 1"
 

@@ -6,21 +6,24 @@ Every method runs on the caller's thread and uses that thread's connection.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from models.archiving import ExpiredOrders
 from models.clock import Clock
-from models.errors import StorageDamagedError, StorageError
+from models.errors import OrderArchivedError, StorageDamagedError, StorageError
 from models.feed import Feed
 from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement, decode_measurements, encode_measurements
-from models.order import Attempt, AttemptRecord, Order, Totals
+from models.order import Attempt, AttemptRecord, Found, Order, Totals
 from models.parts import Budget, run_in_parts
 from models.sqlite import statements
+from models.sqlite.archiving import find_expired
+from models.sqlite.archiving_statements import HAS_FINGERPRINTS, LAST_MEMBER
 from models.sqlite.batch import apply_batch
 from models.sqlite.damage.faults import advice_for, concerns_orders, storage_errors
 from models.sqlite.damage.probe import probe_reads, probe_writes
@@ -30,16 +33,17 @@ from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.history import read_history
 from models.sqlite.listing import list_orders
 from models.sqlite.recovery import recover
-from models.sqlite.transaction import Transaction, find_orders
+from models.sqlite.transaction import Transaction, find_fingerprints, find_orders
 from models.sqlite.transactions import MAX_MADE_READY, Transactions
+from models.wire import encode_numbers
 from models.writes import AnyWrite, Outcome, WriteResult
 
 R = TypeVar("R")
-Found = TypeVar("Found", Order, Order | StorageError | None)
+F = TypeVar("F", Order, Found)
 
-_TotalsColumns = tuple[int, int, int, int, int, int, int, int, int | None, int]
-"""The columns: a count for each status, processing_us, paused, the number of waiting orders, and the sequence and
-creation time of the oldest order that is due."""
+_TotalsColumns = tuple[int, int, int, int, int, int, int, int, int, int | None, int]
+"""The columns: a count for each status, processing_us, paused, the numbers of waiting and of archived orders, and the
+sequence and creation time of the oldest order that is due."""
 
 _MEASUREMENTS = "the history of the charts"
 """A `Damage.what`."""
@@ -123,6 +127,9 @@ class SqliteStore:
             totals = self.totals()
             self._transactions.pending, self._transactions.is_paused = totals.pending, totals.is_paused
             self._transactions.is_pending_known = True
+            with storage_errors():
+                [has_fingerprints] = self._database.execute_sql(HAS_FINGERPRINTS).fetchone()
+            self._transactions.has_fingerprints = bool(has_fingerprints)
         for damage in damaged:
             self._health.note_damage(damage)
         return count
@@ -145,22 +152,45 @@ class SqliteStore:
             self._succeeds(Work.WRITES)
         return results
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Found]:
         try:
             with storage_errors():
                 self._database.use_large_cache()
-                found = find_orders(self._database, order_ids)
+                found = self._find(order_ids)
         except StorageError as error:
             return [self._with_wall_time(each) for each in self._find_in_parts(order_ids, error)]
         self._note_read()
-        return [self._with_wall_time(found.get(order_id)) for order_id in order_ids]
+        return [self._with_wall_time(each) for each in found]
 
     def list_orders(self, listing: Listing) -> Page:
         page = self._read("a page of a list", lambda: list_orders(self._database, listing))
         return Page([self._with_wall_time(order) for order in page.orders], page.last)
 
     def history(self, order_id: int) -> list[AttemptRecord] | None:
-        return self._read(f"the history of order {order_id}", lambda: read_history(self._database, order_id))
+        def read() -> list[AttemptRecord] | None:
+            if (history := read_history(self._database, order_id)) is None and self._archived([order_id]):
+                raise OrderArchivedError(order_id)
+            return history
+
+        return self._read(f"the history of order {order_id}", read)
+
+    def find_expired(self, *, ended_before_us: int, after: int, limit: int) -> ExpiredOrders:
+        return self._read(
+            "expired orders",
+            lambda: find_expired(self._database, ended_before_us=ended_before_us, after=after, limit=limit),
+        )
+
+    def last_member(self, archive: int) -> int | None:
+        with storage_errors():
+            found = self._database.execute_sql(LAST_MEMBER, (archive,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def may_archive(self) -> bool:
+        return True
+
+    def scrub(self) -> bool:
+        with storage_errors():
+            return self._database.checkpoint()
 
     def totals(self) -> Totals:
         try:
@@ -222,7 +252,19 @@ class SqliteStore:
         self._note_read()
         return result
 
-    def _with_wall_time(self, found: Found) -> Found:
+    def _find(self, order_ids: Sequence[int]) -> list[Order | OrderArchivedError | None]:
+        found = find_orders(self._database, order_ids)
+        missing = [order_id for order_id in order_ids if order_id not in found]
+        archived = self._archived(missing)
+        return [found.get(each) or (OrderArchivedError(each) if each in archived else None) for each in order_ids]
+
+    def _archived(self, missing: Sequence[int]) -> Set[int]:
+        """The ids of the archived orders among these orders, which are not stored."""
+        if not missing or not self._transactions.has_fingerprints:
+            return frozenset()
+        return find_fingerprints(self._database, encode_numbers(missing)).keys()
+
+    def _with_wall_time(self, found: F) -> F:
         """The same order with its due time in wall clock time. In the database, the due time is steady time."""
         if not isinstance(found, Order) or found.due_us is None:
             return found
@@ -231,9 +273,9 @@ class SqliteStore:
     def _read_totals(self, statement: str, *parameters: int) -> Totals:
         with storage_errors():
             found: _TotalsColumns = self._database.execute_sql(statement, parameters).fetchone()
-        *_, paused, waiting, sequence, created_us = found
+        *_, paused, waiting, archived, sequence, created_us = found
         oldest_us = None if sequence is None else self._clock.accepted_us(sequence, created_us)
-        return Totals(*found[:6], oldest_us, bool(paused), waiting)
+        return Totals(*found[:6], oldest_us, bool(paused), waiting, archived)
 
     def _try_skipped_order(self) -> None:
         """If a skipped order must be tried again now, tries to claim or finish this order."""
@@ -260,11 +302,10 @@ class SqliteStore:
         finally:
             self._note_error(Work.WRITES, error, split.damaged)
 
-    def _find_in_parts(self, order_ids: Sequence[int], error: StorageError) -> list[Order | StorageError | None]:
-        def find(part: Sequence[int]) -> list[Order | None]:
+    def _find_in_parts(self, order_ids: Sequence[int], error: StorageError) -> list[Found]:
+        def find(part: Sequence[int]) -> list[Order | OrderArchivedError | None]:
             with storage_errors():
-                found = find_orders(self._database, part)
-            return [found.get(order_id) for order_id in part]
+                return self._find(part)
 
         if not concerns_orders(error):
             self._health.note_failure(Work.READS, error)

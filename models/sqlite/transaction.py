@@ -6,17 +6,20 @@ The steps are the public functions of `insertion.py`, `attempts.py` and `command
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from models.clock import Clock
+from models.errors import OrderArchivedError
 from models.order import Order
-from models.sqlite import statements
+from models.sqlite import archiving_statements, statements
 from models.sqlite.blocks import BlockChanges
 from models.sqlite.database import RetryingSqliteDatabase
 from models.totals_change import TotalsChange
-from models.wire import decode_orders, encode_numbers
+from models.wire import decode_orders, decode_pairs, encode_numbers
+
+R = TypeVar("R")
 
 
 class RunChangedError(Exception):
@@ -47,6 +50,7 @@ class Transaction:
         skipped: Set[int],
         try_again_us: int | None,
         trusts_runs: bool,
+        has_fingerprints: bool,
     ) -> None:
         self.database = database
         self.clock = clock
@@ -60,6 +64,8 @@ class Transaction:
         self.skipped = skipped
         self._try_again_us = try_again_us
         self.trusts_runs = trusts_runs
+        self.has_fingerprints = has_fingerprints
+        """Whether there can be archived or erased orders now, with the changes of all steps so far."""
         self.change = TotalsChange()
         """The changes of the totals by the steps so far. Each step adds its own changes."""
         self.blocks = BlockChanges()
@@ -82,6 +88,22 @@ class Transaction:
     def find(self, order_ids: Sequence[int]) -> dict[int, Order]:
         """Maps these ids to the stored orders, with the changes of all steps so far. Omits ids that are not stored."""
         return find_orders(self.database, order_ids)
+
+    def find_fingerprints(self, order_ids: str) -> dict[int, int]:
+        """Maps the ids of archived and erased orders to their fingerprints. Omits all other ids.
+
+        `order_ids` is a JSON array of ids or of packed orders (`models/sqlite/packed_orders.py`).
+        """
+        return find_fingerprints(self.database, order_ids) if self.has_fingerprints else {}
+
+    def with_archived(self, order_ids: Sequence[int], results: Sequence[R]) -> list[R | OrderArchivedError]:
+        """The results for these ids, with an OrderArchivedError instead of None if an order was archived."""
+        missing = [order_id for order_id, result in zip(order_ids, results, strict=True) if result is None]
+        archived = self.find_fingerprints(encode_numbers(missing)) if missing else {}
+        return [
+            OrderArchivedError(order_id) if order_id in archived and result is None else result
+            for order_id, result in zip(order_ids, results, strict=True)
+        ]
 
     def is_due(self, due_us: int | None) -> bool:
         """Whether `due_us` is now or in the past; false for None."""
@@ -110,6 +132,12 @@ class Transaction:
         self.blocks.write(self.database)
         if even_if_unchanged or self._connection.total_changes > self._changes_before:
             self.database.execute_sql(statements.ADD_TO_TOTALS, msgspec.structs.astuple(self.change))
+
+
+def find_fingerprints(database: RetryingSqliteDatabase, order_ids: str) -> dict[int, int]:
+    """Maps the ids of archived and erased orders to their fingerprints: see `Transaction.find_fingerprints`."""
+    [found] = database.execute_sql(archiving_statements.FIND_FINGERPRINTS, (order_ids,)).fetchone()
+    return dict(decode_pairs(found))
 
 
 def find_orders(database: RetryingSqliteDatabase, order_ids: Sequence[int]) -> dict[int, Order]:

@@ -48,6 +48,8 @@ class Transactions:
         """Whether `pending` is exact. An inexact `pending` counts only the changes of this process."""
         self.is_paused = False
         """Whether processing was paused after the latest transaction."""
+        self.has_fingerprints = True
+        """Whether there can be archived or erased orders. Can be read on any thread."""
         self.inserted = 0
         """How many new orders the transactions have stored."""
         self._inserted_at_checkpoint = 0
@@ -71,6 +73,7 @@ class Transactions:
                 skipped=self.skipped.sequences,
                 try_again_us=self.skipped.next_us,
                 trusts_runs=trusts_runs,
+                has_fingerprints=self.has_fingerprints,
             )
             if self.database.was_checkpointed:
                 self._inserted_at_checkpoint = self.inserted
@@ -80,6 +83,8 @@ class Transactions:
             transaction.write_summaries(even_if_unchanged=self._is_new)
             if self._clock.step_us != self._stored_step_us:
                 self.database.execute_sql(statements.SET_CLOCK_STEP, (self._clock.step_us,))
+            # Before the commit, so that a reader always finds either an order or its fingerprint.
+            self.has_fingerprints = transaction.has_fingerprints
             return result, transaction
 
         with self._errors():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from models.archiving import ExpiredOrders, archive_orders
 from models.errors import OrderConflictError, WrongStatusError
 from models.feed import Feed
 from models.health import StorageStatus, Work
@@ -12,8 +13,10 @@ from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     Insertion,
     NewOrder,
@@ -25,6 +28,7 @@ from models.writes import (
     StatusChanged,
     WriteResult,
 )
+from tests.process import wait_until
 
 
 def retry_at_once(attempt: Attempt) -> Outcome:
@@ -74,7 +78,21 @@ class ShorthandStore:
         return self._store.tend()
 
     def write(self, batch: Sequence[AnyWrite], *, max_pending: int | None = None) -> list[WriteResult]:
+        if any(isinstance(write, ArchiveOrders) for write in batch):
+            wait_until(self._store.may_archive)
         return self._store.write(batch, max_pending=max_pending)
+
+    def find_expired(self, *, ended_before_us: int = HIGHEST, after: int = 0, limit: int = 1_000) -> ExpiredOrders:
+        return self._store.find_expired(ended_before_us=ended_before_us, after=after, limit=limit)
+
+    def last_member(self, archive: int) -> int | None:
+        return self._store.last_member(archive)
+
+    def may_archive(self) -> bool:
+        return self._store.may_archive()
+
+    def scrub(self) -> bool:
+        return self._store.scrub()
 
     def find(self, order_ids: Sequence[int]) -> list[Any]:
         return self._store.find(order_ids)
@@ -158,6 +176,12 @@ class ShorthandStore:
 
     def retry_selected(self, selection: RetrySelection, limit: int = 1_000) -> RetriedOrders:
         return cast(list[RetriedOrders], self.write([RetryOrders(selection, limit)]))[0]
+
+    def archive(self, *orders: Order) -> bool:
+        return cast(list[bool], self.write([archive_orders(orders)]))[0]
+
+    def erase(self, *order_ids: int) -> list[Any]:
+        return list(self.write([Erase(each) for each in order_ids]))
 
 
 def _order_of(result: WriteResult) -> Order | WrongStatusError | None:

@@ -109,3 +109,5 @@ class EmptiedDatabase:
 
     def empty(self) -> None:
         execute(self.connection, self._empty)
+        # A store of an earlier test may have locked the archive.
+        execute(self.store_connection.psycopg_connection, "SELECT pg_advisory_unlock_all()")

@@ -57,10 +57,14 @@ FROM (SELECT sequence, claims, attempts FROM work WHERE node = %(dead)s ORDER BY
 _FOLD_TOTALS = """
 WITH gone AS (
     DELETE FROM totals WHERE node = %(dead)s
-    RETURNING pending, processing, completed, failed, cancelled, processing_us)
+    RETURNING pending, processing, completed, failed, cancelled, processing_us, archived_completed,
+        archived_cancelled, archived_processing_us)
 UPDATE totals SET pending = totals.pending + gone.pending, processing = totals.processing + gone.processing,
     completed = totals.completed + gone.completed, failed = totals.failed + gone.failed,
-    cancelled = totals.cancelled + gone.cancelled, processing_us = totals.processing_us + gone.processing_us
+    cancelled = totals.cancelled + gone.cancelled, processing_us = totals.processing_us + gone.processing_us,
+    archived_completed = totals.archived_completed + gone.archived_completed,
+    archived_cancelled = totals.archived_cancelled + gone.archived_cancelled,
+    archived_processing_us = totals.archived_processing_us + gone.archived_processing_us
 FROM gone WHERE totals.node = {heir}"""
 FOLD_TOTALS = _FOLD_TOTALS.format(heir="%(node)s")
 FOLD_TOTALS_OF_ALL = _FOLD_TOTALS.format(heir="0")

@@ -48,6 +48,7 @@ def find_errors(connection: sqlite3.Connection, *, progress: Progress) -> list[F
     for step, search in (
         ("Checking pages and indexes", _damage),
         ("Counting orders", _wrong_totals),
+        ("Checking archived and erased orders", _wrong_fingerprints),
         ("Checking blocks", _wrong_blocks),
         ("Checking orders", _invalid_orders),
     ):
@@ -67,7 +68,8 @@ def _damage(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 def _wrong_totals(connection: sqlite3.Connection) -> Iterator[Finding]:
     counted = connection.execute(statements.RECOUNT).fetchone()
-    rows = connection.execute(statements.TOTALS).fetchall()
+    statement = statements.NOT_ARCHIVED_TOTALS if _is_current(connection) else statements.TOTALS
+    rows = connection.execute(statement).fetchall()
     if len(rows) != 1:
         yield Finding(f"totals has {len(rows)} rows instead of one", is_repairable=True)
         return
@@ -76,9 +78,27 @@ def _wrong_totals(connection: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding(f"totals has {name} {stored}, counted {count}", is_repairable=True)
 
 
-def _wrong_blocks(connection: sqlite3.Connection) -> Iterator[Finding]:
+def _wrong_fingerprints(connection: sqlite3.Connection) -> Iterator[Finding]:
+    if not _is_current(connection):
+        return
+    for stored, counted in connection.execute(statements.ARCHIVED):
+        if stored != counted:
+            yield Finding(f"totals has {stored} archived orders, counted {counted}", is_repairable=False)
+    orders = [order_id for (order_id,) in connection.execute(statements.KEPT_FINGERPRINTS)]
+    for order_id in orders[:MAX_LISTED]:
+        yield Finding(f"order {order_id} is erased without a fingerprint, or has one without being erased", False)
+    if len(orders) > MAX_LISTED:
+        yield Finding(f"{len(orders) - MAX_LISTED:,} more orders have wrong fingerprints", is_repairable=False)
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the current schema."""
     [version] = connection.execute("PRAGMA user_version").fetchone()
-    if version < SCHEMA_VERSION:
+    return bool(version == SCHEMA_VERSION)
+
+
+def _wrong_blocks(connection: sqlite3.Connection) -> Iterator[Finding]:
+    if not _is_current(connection):
         return  # the next start of the server computes the table
     blocks = [block for (block,) in connection.execute(statements.WRONG_BLOCKS)]
     for block in blocks[:MAX_LISTED]:

@@ -1,6 +1,6 @@
 """The SQL statements that check and repair the file. Constants."""
 
-from models.order import Status
+from models.order import ERASED_USER, Status
 
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in Status)
 # Sums amounts in two parts, because SQLite does not add integers of more than 64 bits. NOT INDEXED reads the table
@@ -16,6 +16,29 @@ TOTALS_NAMES = ("pending", "processing", "completed", "failed", "cancelled", "pr
 TOTALS = f"SELECT {', '.join(TOTALS_NAMES)} FROM totals"
 
 SET_TOTALS = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in TOTALS_NAMES)}"
+
+_NOT_ARCHIVED = tuple(
+    f"{name} - archived_{name}" if name in ("completed", "cancelled", "processing_us") else name
+    for name in TOTALS_NAMES
+)
+NOT_ARCHIVED_TOTALS = f"SELECT {', '.join(_NOT_ARCHIVED)} FROM totals"
+
+ADD_ARCHIVED = """
+UPDATE totals SET completed = completed + archived_completed, cancelled = cancelled + archived_cancelled,
+    processing_us = processing_us + archived_processing_us"""
+
+# An erased order has a fingerprint, too.
+ARCHIVED = """
+SELECT archived_completed + archived_cancelled, (
+    SELECT count(*) FROM fingerprints
+    WHERE NOT EXISTS (SELECT 1 FROM orders WHERE orders.order_id = fingerprints.order_id)) FROM totals"""
+
+KEPT_FINGERPRINTS = f"""
+SELECT orders.order_id FROM fingerprints CROSS JOIN orders USING (order_id) WHERE user_id != {ERASED_USER}
+UNION ALL
+SELECT order_id FROM orders NOT INDEXED
+WHERE user_id = {ERASED_USER} AND NOT EXISTS (
+    SELECT 1 FROM fingerprints WHERE fingerprints.order_id = orders.order_id)"""
 
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 INVALID_ORDERS = f"""
@@ -56,7 +79,10 @@ READ_TOTALS = "SELECT * FROM totals"
 
 INSERT_TOTALS = "INSERT INTO main.totals VALUES ({values})"
 
+# It is not known how many of the archived orders were Cancelled, so all of them are counted as Completed.
 INSERT_NEW_TOTALS = """
 INSERT INTO main.totals (
-    id, pending, processing, completed, failed, cancelled, processing_us, paused, clock_step_us)
-VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)"""
+    id, pending, processing, completed, failed, cancelled, processing_us, paused, clock_step_us, archived_completed,
+    archived_cancelled, archived_processing_us)
+SELECT 1, 0, 0, 0, 0, 0, 0, 0, 0, count(*), 0, 0 FROM main.fingerprints
+WHERE order_id NOT IN (SELECT order_id FROM main.orders)"""

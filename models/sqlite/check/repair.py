@@ -89,6 +89,8 @@ def _rebuild(path: Path, target: Path, progress: Progress) -> None:
                 execute(statements.INSERT_NEW_TOTALS)
             execute(statements.INSERT_BLOCKS)
         execute(statements.SET_TOTALS, execute(statements.RECOUNT).fetchone()[: len(statements.TOTALS_NAMES)])
+        if computed:
+            execute(statements.ADD_ARCHIVED)
         for kind, _, sql in parts:
             if kind != "table":
                 execute(sql)

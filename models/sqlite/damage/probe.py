@@ -31,7 +31,7 @@ def probe_writes(transaction: Transaction) -> None:
         blocks = BlockChanges()
         blocks.add_orders(sequences[0], len(sequences), transaction.now_us)
         blocks.write(database)
-        database.execute_sql(statements.ADD_TO_TOTALS, (1, 1, 1, 1, 1, 1))
+        database.execute_sql(statements.ADD_TO_TOTALS, (1, 1, 1, 1, 1, 1, 1, 1, 1))
     # Writes to disk although the version is the same. An UPDATE that changes no value would write nothing.
     database.execute_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

@@ -17,8 +17,10 @@ from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     InsertResult,
     NewOrder,
@@ -55,7 +57,8 @@ class SplitBatch:
         for kind in (Cancel, Retry):
             batch.set_results(kind, self._apply(batch.of_type(kind)))
         batch.set_results(RetryOrders, [self._retry_selected(write) for write in batch.of_type(RetryOrders)])
-        batch.set_results(SetPaused, self._apply(batch.of_type(SetPaused)))
+        for other in (SetPaused, Erase, ArchiveOrders):
+            batch.set_results(other, self._apply(batch.of_type(other)))
         batch.set_insert_results(cast(list[InsertResult], self._apply(batch.new_orders())))
         batch.set_results(FinishAndClaim, [error or self._claim(write) for write in finishes])
         results = [_error_of_all(result) or result for result in batch.results]
@@ -130,8 +133,10 @@ def _claim(transaction: Transaction, limit: int) -> ClaimedOrders:
 
 
 def _name_of(write: AnyWrite) -> str:
-    if isinstance(write, NewOrder | Cancel | Retry):
+    if isinstance(write, NewOrder | Cancel | Retry | Erase):
         return f"order {write.order_id}"
+    if isinstance(write, ArchiveOrders):
+        return f"one of the {len(write.orders)} orders from {write.orders[0].order_id} on, which expired"
     return "the state of processing"
 
 

@@ -28,6 +28,8 @@ _PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
     "synchronous": "full",
+    # Overwrites deleted content with zeros, so that no copies remain of what is erased. SQLite's default on Debian.
+    "secure_delete": "on",
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
     # A long read of another program can make the WAL much longer. After that, SQLite truncates the WAL to this length.

@@ -231,7 +231,7 @@ def change_and_go_on(path: Path, url: str, statement: str) -> str:
         ("UPDATE ends SET sequence = 999 WHERE sequence = (SELECT max(sequence) FROM ends)", "rows in a part"),
         ("UPDATE blocks SET last_us = 7", "rows of the table blocks are wrong"),
         (
-            "INSERT INTO nodes (node, beat, started, name, schema) VALUES (9, now(), now(), '', 2)",
+            "INSERT INTO nodes (node, beat, started, name, schema) VALUES (9, now(), now(), '', 1000)",
             "a server was started",
         ),
     ],

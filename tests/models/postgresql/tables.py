@@ -12,7 +12,8 @@ SELECT count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
     count(*) FILTER (WHERE work.node IS NOT NULL), count(*) FILTER (WHERE ends.status = 'c'),
     count(*) FILTER (WHERE ends.status = 'f'), count(*) FILTER (WHERE ends.status = 'x'),
     coalesce(sum(processed_us - orders.created_us) FILTER (WHERE ends.status = 'c'), 0)::bigint,
-    NULL, (SELECT paused FROM meta), count(work.due_us)
+    NULL, (SELECT paused FROM meta), count(work.due_us), (
+        SELECT count(*) FROM fingerprints WHERE order_id NOT IN (SELECT order_id FROM orders))
 FROM orders LEFT JOIN work USING (sequence) LEFT JOIN ends USING (sequence)"""
 _WRONG_PLACES = """
 SELECT sequence
@@ -48,7 +49,7 @@ _FILL = (
         (mod(each, 4) >= 2)::integer, CASE mod(each, 4) WHEN 2 THEN 'down' END
     FROM generate_series(1, %s::bigint) AS each WHERE NOT {_IS_ENDED}""",
     FILL_BLOCKS,
-    "INSERT INTO nodes (node, beat, started, name, schema) VALUES (-1, now() - interval '1 day', now(), '', 2)",
+    "INSERT INTO nodes (node, beat, started, name, schema) VALUES (-1, now() - interval '1 day', now(), '', 1000)",
     """INSERT INTO totals (node, pending, processing, completed, failed, cancelled, processing_us)
     SELECT -1, count(*) FILTER (WHERE work.node IS NULL AND work.sequence IS NOT NULL),
         count(work.node), count(*) FILTER (WHERE status = 'c'), count(*) FILTER (WHERE status = 'f'),

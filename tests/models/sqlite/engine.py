@@ -17,7 +17,8 @@ _RECOUNT = """
 SELECT coalesce(sum(status = 'Pending'), 0), coalesce(sum(status = 'Processing'), 0),
     coalesce(sum(status = 'Completed'), 0), coalesce(sum(status = 'Failed'), 0), coalesce(sum(status = 'Cancelled'), 0),
     coalesce(sum(CASE status WHEN 'Completed' THEN processed_us - created_us END), 0),
-    NULL, (SELECT paused = 1 FROM totals), coalesce(sum(status = 'Pending' AND due_us IS NOT NULL), 0) FROM orders"""
+    NULL, (SELECT paused = 1 FROM totals), coalesce(sum(status = 'Pending' AND due_us IS NOT NULL), 0), (
+        SELECT count(*) FROM fingerprints WHERE order_id NOT IN (SELECT order_id FROM orders)) FROM orders"""
 _PUT = """
 INSERT INTO orders (sequence, order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, due_us)
 SELECT column1, column1, column2, '[1]', 1, column3, 0, 0, column4, column5 FROM (VALUES (?, ?, ?, ?, ?))"""

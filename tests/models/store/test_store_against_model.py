@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
+from models.archiving import archive_orders
 from models.changes import changes_in
 from models.claimed_run import ClaimedRun
-from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
-from models.order import Attempt, AttemptRecord, Ending, Order, Status
+from models.errors import BacklogFullError, OrderArchivedError, OrderConflictError, WrongStatusError
+from models.order import ERASED_USER, Attempt, AttemptRecord, Ending, Order, Status
 from models.store import Store
 from models.writes import (
     AnyWrite,
+    ArchiveOrders,
     AttemptKey,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     Insertion,
     NewOrder,
@@ -43,6 +46,7 @@ from tests.models.engines import Engine, check_first_sequences
 from tests.models.packed import pack
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.sqlite.engine import SqliteEngine
+from tests.process import wait_until
 
 
 @dataclass
@@ -63,6 +67,8 @@ class Expected:
     """The step of the wall clock when the order was stored; 0 after a restart."""
     claimed_us: int | None = None
     records: list[AttemptRecord] = field(default_factory=list)
+    sent_by: int = 0
+    """The user of the order as it was sent, if the order was erased."""
 
     def history(self) -> list[AttemptRecord]:
         if self.status is Status.PROCESSING:
@@ -103,6 +109,7 @@ class Model:
         """`rejects`: see `Engine.rejects`."""
         self._rejects = rejects
         self.orders: list[Expected] = []
+        self.archived: dict[int, Expected] = {}
         self.is_paused = False
         self.step_us = 0
         self._clock = clock
@@ -122,7 +129,7 @@ class Model:
         finishes = [write for write in batch if isinstance(write, FinishAndClaim)]
         rejected = self.finish([outcome for write in finishes for outcome in write.all_outcomes()])
         self._rejected = rejected if self._rejects else frozenset()
-        for kind in (Cancel, Retry, RetryOrders, SetPaused, NewOrder | NewOrders, FinishAndClaim):
+        for kind in (Cancel, Retry, RetryOrders, SetPaused, Erase, ArchiveOrders, NewOrder | NewOrders, FinishAndClaim):
             for place, write in enumerate(batch):
                 if isinstance(write, kind):
                     results[place] = self._write_one(write)
@@ -130,10 +137,10 @@ class Model:
 
     def _write_one(self, write: AnyWrite) -> object:
         match write:
-            case Cancel(order_id):
-                return self._cancel(self.known(order_id))
-            case Retry(order_id):
-                return self._retry(self.known(order_id))
+            case Cancel() | Retry() | Erase():
+                return self._command(write)
+            case ArchiveOrders(orders=orders):
+                return self._archive(orders)
             case RetryOrders(selection, limit):
                 return self._retry_selected(selection, limit)
             case SetPaused(is_paused):
@@ -148,6 +155,14 @@ class Model:
                 return replace(claimed, rejected=self._rejected)
         raise AssertionError(f"unknown write: {write}")
 
+    def _command(self, write: Cancel | Retry | Erase) -> object:
+        if write.order_id in self.archived:
+            return "archived"
+        order = self.known(write.order_id)
+        if isinstance(write, Cancel):
+            return self._cancel(order)
+        return self._retry(order) if isinstance(write, Retry) else self._erase(order)
+
     def known(self, order_id: int) -> Expected | None:
         return next((order for order in self.orders if order.order_id == order_id), None)
 
@@ -155,13 +170,13 @@ class Model:
         return [order for order in self.orders if order.status is status]
 
     def _insert(self, order_id: int, user_id: int) -> object:
-        known = self.known(order_id)
+        known = self.archived.get(order_id) or self.known(order_id)
         if known is None:
             if len(self._with_status(Status.PENDING)) >= self._max_pending:
                 return "full"
             self.orders.append(self._new(order_id, user_id))
             return Insertion.ACCEPTED
-        return Insertion.REPLAYED if known.user_id == user_id else "conflict"
+        return Insertion.REPLAYED if (known.sent_by or known.user_id) == user_id else "conflict"
 
     def _new(self, order_id: int, user_id: int) -> Expected:
         created_us = self._clock() + self.step_us
@@ -175,11 +190,38 @@ class Model:
         was, order.status, order.due_us = order.status, Status.CANCELLED, None
         return StatusChanged(order.as_stored(), was)
 
+    def _erase(self, order: Expected | None) -> object:
+        if order is None:
+            return None
+        if order.status in (Status.PENDING, Status.PROCESSING):
+            return order.status
+        order.sent_by, order.user_id, order.error = order.sent_by or order.user_id, ERASED_USER, None
+        order.records = [replace(record, error=None) for record in order.records]
+        return order.as_stored()
+
+    def _archive(self, orders: Sequence[Order]) -> bool:
+        ended = {each.sequence: each for each in self.orders if each.status in (Status.COMPLETED, Status.CANCELLED)}
+        if any(each.sequence not in ended or ended[each.sequence].user_id != each.user_id for each in orders):
+            return False
+        for each in orders:
+            self.archived[each.order_id] = ended[each.sequence]
+            self.orders.remove(ended[each.sequence])
+        return True
+
+    def expired(self, ended_before_us: int) -> list[Order]:
+        """The expired orders, without the newest order."""
+        return [
+            each.as_stored()
+            for each in self.orders[:-1]
+            if each.status in (Status.COMPLETED, Status.CANCELLED)
+            and (each.created_us if each.processed_us is None else each.processed_us) < ended_before_us
+        ]
+
     def _retry(self, order: Expected | None) -> object:
         if order is None:
             return None
         was = order.status
-        if was is Status.FAILED:
+        if was is Status.FAILED and order.user_id != ERASED_USER:
             order.status, order.attempts, order.error, order.processed_us = Status.PENDING, 0, None, None
         elif was is Status.PENDING and order.due_us is not None:
             order.due_us = None
@@ -194,7 +236,11 @@ class Model:
             for each in self._with_status(selection.status)
             if selection.after < each.sequence <= last and (each.status is Status.FAILED or each.due_us is not None)
         ][:limit]
-        selected = [each for each in examined if selection.error is None or selection.error in (each.error or "")]
+        selected = [
+            each
+            for each in examined
+            if each.user_id != ERASED_USER and (selection.error is None or selection.error in (each.error or ""))
+        ]
         for each in selected:
             self._retry(each)
         return RetriedOrders(
@@ -297,6 +343,8 @@ def _plain(result: object) -> object:
             return "full"
         case WrongStatusError():
             return result.status
+        case OrderArchivedError():
+            return "archived"
         case list():
             return [_plain(each) for each in result]
         case ClaimedOrders():
@@ -339,6 +387,7 @@ WRITES = st.lists(
         st.builds(lambda orders: NewOrders(pack(*orders)), st.lists(NEW_ORDERS, min_size=1, max_size=4)),
         st.builds(Cancel, IDS),
         st.builds(Retry, IDS),
+        st.builds(Erase, IDS),
         st.builds(RetryOrders, SELECTIONS, st.integers(1, 3)),
         st.builds(SetPaused, st.sampled_from([True, False, False])),
         st.tuples(OUTCOMES, st.integers(0, 5), st.sets(RUNS, max_size=2)),
@@ -388,6 +437,15 @@ class StoreMachine(RuleBasedStateMachine):
     def write(self, writes: list[Any], max_pending: int) -> None:
         self._write([self._with_sequences(write) for write in writes], max_pending)
 
+    @rule(writes=WRITES, limit=st.integers(1, 3), age_us=st.sampled_from([-SECOND_US, 0, SECOND_US]))
+    def archive(self, writes: list[Any], limit: int, age_us: int) -> None:
+        ended_before_us = self._clock.wall_time() - age_us
+        expired = self._store.find_expired(ended_before_us=ended_before_us, after=0, limit=limit)
+        assert expired.orders == self._model.expired(ended_before_us)[:limit]
+        batch = [self._with_sequences(write) for write in writes]
+        wait_until(self._store.may_archive)
+        self._write([archive_orders(expired.orders), *batch] if expired.orders else batch)
+
     def _with_sequences(self, write: Any) -> AnyWrite:
         """The write that was drawn, with sequences instead of places of orders (1 is the first order)."""
         if isinstance(write, tuple):
@@ -430,7 +488,8 @@ class StoreMachine(RuleBasedStateMachine):
         # `changes_in` requires that all attempts are running.
         if all(_is_each_running(write, running) for write in batch if isinstance(write, FinishAndClaim)):
             after = self._model.statuses()
-            changed = {change.order_id: change.status for change in changes_in(batch, results)}
+            changes = changes_in(batch, results)
+            changed = {each.order_id: each.status for each in changes if each.order_id not in self._model.archived}
             assert changed.items() <= after.items()
             assert after.items() - before.items() <= changed.items()
 
@@ -469,12 +528,27 @@ class StoreMachine(RuleBasedStateMachine):
         found = self._store.find([order.order_id for order in orders])
         assert found == [order.as_found(self._clock.ahead_us) for order in orders]
         assert [self._store.history(order.order_id) for order in orders] == [order.history() for order in orders]
-        check_first_sequences(self._engine, [order.sequence for order in orders])
+        archived = self._model.archived
+        assert [_plain(result) for result in self._store.find(list(archived))] == ["archived"] * len(archived)
+        check_first_sequences(self._engine, sorted(order.sequence for order in (*orders, *archived.values())))
 
     @invariant()
     def the_totals_equal_a_recount(self) -> None:
         totals = self._store.totals()
-        assert totals == replace(self._engine.recount(), oldest_pending_us=self._model.oldest_pending_us())
+        stored = self._engine.recount()
+        ends_us = [
+            order.processed_us - order.created_us
+            for order in self._model.archived.values()
+            if order.processed_us is not None
+        ]
+        assert totals == replace(
+            stored,
+            oldest_pending_us=self._model.oldest_pending_us(),
+            completed=stored.completed + len(ends_us),
+            cancelled=stored.cancelled + len(self._model.archived) - len(ends_us),
+            processing_us=stored.processing_us + sum(ends_us),
+            archived=len(self._model.archived),
+        )
         assert self._store.is_paused == totals.is_paused == self._model.is_paused
 
     @invariant()

@@ -45,7 +45,8 @@ def test_a_missing_file_is_created_with_the_current_schema(tmp_path: Path) -> No
     assert database.is_closed()
     with database.connection_context():
         assert (database.application_id, database.user_version) == (APPLICATION_ID, SCHEMA_VERSION)
-        assert database.get_tables() == ["attempts", "blocks", "measurements", "orders", "totals"]
+        tables = ["archives", "attempts", "blocks", "fingerprints", "measurements", "orders", "totals"]
+        assert database.get_tables() == tables
         assert store_in(database, Clock()).totals().orders == 0
 
 
