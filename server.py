@@ -35,6 +35,7 @@ from handlers.logs.access_lines import AccessLines
 from handlers.logs.access_log import AccessLog
 from handlers.logs.log_handler import configure_logging
 from handlers.logs.log_writer import LogWriter
+from handlers.orders.order_view import order_line
 from handlers.security.api_keys import PREFIX, Scope, check_name, new_key, parse_scope, read_keys, without_keys
 from handlers.security.hosts import allowed_hosts
 from handlers.security.reloading import CertificateFiles, KeyFile, Reloadable, reload_all
@@ -171,6 +172,8 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             observer=telemetry,
             limits=limits,
             clock=clock,
+            retention=processing.retention,
+            lines=order_line,
         )
         lines = AccessLines(http.log_format, log, clock=time.time)
         api = HttpApi(
@@ -183,6 +186,7 @@ async def serve(settings: Settings, selected: SelectedProcessor, coroutines: Cor
             has_keys=keys is not None,
             tls=tls,
         )
+        os.register_at_fork(after_in_child=service.close_in_child)
         cleanup.callback(service.abandon)
         cleanup.callback(coroutines.close)
         # Webhooks and functions can open connections.

@@ -9,7 +9,7 @@ from handlers.health import LiveHandler, PlainLive, PlainReady, ReadyHandler
 from handlers.logs.access_log import AccessLog
 from handlers.metrics.handler import ANY_FORMAT, PROMETHEUS_FORMATS, MetricsHandler
 from handlers.openapi.document import document
-from handlers.orders.actions import CancelHandler, RetryHandler, RetryManyHandler
+from handlers.orders.actions import CancelHandler, EraseHandler, RetryHandler, RetryManyHandler
 from handlers.orders.attempts import AttemptsHandler
 from handlers.orders.bulk_endpoint import BulkEndpoint
 from handlers.orders.listing import ListingHandler
@@ -98,6 +98,7 @@ def build_router(
             (r"/order/([0-9]+)/attempts", AttemptsHandler, orders),
             (r"/order/([0-9]+)/cancel", CancelHandler, orders),
             (r"/order/([0-9]+)/retry", RetryHandler, orders),
+            (r"/order/([0-9]+)/erase", EraseHandler, orders),
             (r"/orders", ListingHandler, orders),
             (r"/orders/retry", RetryManyHandler, orders),
             (r"/processing/pause", ProcessingHandler, orders | {"is_paused": True}),

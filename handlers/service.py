@@ -55,6 +55,9 @@ class Service(Protocol):
         The result is None if there is no order with this id.
         """
 
+    async def erase(self, order_id: int, /) -> Order | None:
+        """Removes the personal data of an ended order from the database. None if there is no order with this id."""
+
     async def retry_selected(self, selection: RetrySelection, /) -> RetriedOrders:
         """Retries some of the selected orders, oldest first. `rest` of the result selects the orders that remain."""
 

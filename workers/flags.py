@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,10 @@ from workers.processors.selection import RECORD, WEBHOOK, check_processor
 from workers.processors.webhooks.headers import AddHeader, Headers, parse_headers
 from workers.processors.webhooks.secrets import SecretSource, parse_source
 from workers.processors.webhooks.settings import CONNECTIONS, TIMEOUT_S, WebhookSettings, check_url
+from workers.retention.settings import RetentionSettings
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MAX_DIGITS = 5
 
 
 class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,13 @@ class ProcessingSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_intake: int
     max_backlog: int
     drain_timeout: float
+    keep: int | None
+    archive: Path | None
+
+    @property
+    def retention(self) -> RetentionSettings | None:
+        """How long orders are kept; None if they are kept for ever."""
+        return None if self.keep is None else RetentionSettings(self.keep, self.archive)
 
     @property
     def webhook(self) -> WebhookSettings | None:
@@ -109,6 +121,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="10",
         help="seconds that running attempts have to finish when the server stops",
     )
+    add(
+        "--keep",
+        type=_duration,
+        default=None,
+        metavar="90d",
+        help="delete Completed and Cancelled orders that ended longer ago than this: a number and s, m, h or d",
+    )
+    add(
+        "--archive",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="with --keep: write orders to gzipped files in this folder before they are deleted",
+    )
 
 
 def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> ProcessingSettings:
@@ -123,7 +149,17 @@ def settings_from(values: Mapping[str, Any], arguments: Sequence[str]) -> Proces
         # Without this check, orders would be Completed without a delivery. ORDERS_WEBHOOK_URL alone is allowed, for
         # later use.
         raise ValueError("--webhook-url needs --processor webhook")
+    if settings.keep is None and any(each.partition("=")[0] == "--archive" for each in arguments):
+        raise ValueError("--archive needs --keep")
     return settings
+
+
+def _duration(text: str) -> int:
+    """Converts a duration such as 90d to seconds."""
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdecimal() and unit in _UNITS and len(number) <= _MAX_DIGITS and int(number)):
+        raise ValueError("must be a number and s, m, h or d, such as 90d")
+    return int(number) * _UNITS[unit]
 
 
 def _between(low: float, high: float, kind: type[float] = int) -> Callable[[str], float]:

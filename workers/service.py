@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from models.changes import TERMINAL_STATUSES, changes_in
 from models.clock import Clock
-from models.errors import QueueClosedError, QueueFullError, StorageError
+from models.errors import OrderArchivedError, QueueClosedError, QueueFullError, StorageBusyError, StorageError
 from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
@@ -21,6 +21,7 @@ from models.writes import (
     AnyWrite,
     Cancel,
     ClaimedOrders,
+    Erase,
     FinishAndClaim,
     Insertion,
     InsertResult,
@@ -44,10 +45,16 @@ from workers.observer import ServiceObserver
 from workers.periodic_tasks import PeriodicTasks
 from workers.processors.claim_gate import ClaimGate, OpenGate
 from workers.processors.processor import AttemptRunner
+from workers.retention.retention import Retention
+from workers.retention.settings import OrderLines, RetentionSettings
 from workers.service_limits import ServiceLimits
 from workers.sharing.sharing import DatabaseSharing
 from workers.store_threads import StoreThreads
 from workers.waiters import CompletionWaiters
+
+SCRUB_S = 10.0
+"""How many seconds `erase` waits until the files of the database can be cleaned."""
+SCRUB_INTERVAL_S = 0.02
 
 _log = logging.getLogger("orders")
 
@@ -57,7 +64,7 @@ class OrderService:
 
     Methods that use the store can raise StorageError, QueueFullError if too many requests wait, and QueueClosedError
     after `close`. `gate` limits how many orders are processed at a time; without a gate, the capacity of
-    `runner` is the only limit.
+    `runner` is the only limit. Without `retention`, all orders are kept. `lines` encodes orders for the archive.
     """
 
     def __init__(
@@ -69,6 +76,8 @@ class OrderService:
         limits: ServiceLimits,
         clock: Clock,
         gate: ClaimGate | None = None,
+        retention: RetentionSettings | None = None,
+        lines: OrderLines | None = None,
     ) -> None:
         self._store = store
         self._observer = observer
@@ -108,6 +117,11 @@ class OrderService:
         self._sharing = DatabaseSharing(
             self._threads, observer=observer, waiters=self._waiters, dispatcher=self._dispatcher, gate=self._gate
         )
+        self._retention = (
+            Retention(retention, store=store, writes=self._threads.writes, lines=lines, clock=clock)
+            if retention and lines
+            else None
+        )
         self._retrying_selected = asyncio.Lock()
 
     # Life cycle
@@ -118,6 +132,9 @@ class OrderService:
         if recovered:
             _log.info("recovered %d attempts that were interrupted when the previous process ended", recovered)
 
+        if self._retention:
+            await self._retention.open()
+
     async def start(self) -> None:
         """Begins to process orders and to report to the observer each second."""
         if self._store.is_paused:
@@ -125,6 +142,8 @@ class OrderService:
         self._sharing.start()
         self._dispatcher.start()
         await self._periodic.start()
+        if self._retention:
+            self._retention.start()
 
     async def stop(self, timeout_s: float) -> int:
         """Stops claiming orders, and waits up to `timeout_s` seconds for running attempts.
@@ -141,10 +160,19 @@ class OrderService:
     def abandon(self) -> None:
         """Stops the threads without waiting for them, so that the process can exit. Can be called at any time."""
         self._threads.abandon()
+        if self._retention:
+            self._retention.abandon()
         self._runner.close()
+
+    def close_in_child(self) -> None:
+        """Closes files that a forked child must not share with the server. Must be called in every forked child."""
+        if self._retention:
+            self._retention.close_in_child()
 
     async def close(self) -> None:
         """Finishes all accepted requests, then closes the queues, the threads and the store. Can be called twice."""
+        if self._retention:
+            await self._retention.close()
         await self._threads.writes.close()
         await self._periodic.close()
         await self._sharing.close()
@@ -199,7 +227,7 @@ class OrderService:
         """
         inserted = await insertion
         # The order is on disk, so a read that fails must not become an error response.
-        with contextlib.suppress(QueueFullError, QueueClosedError, StorageError):
+        with contextlib.suppress(QueueFullError, QueueClosedError, StorageError, OrderArchivedError):
             found = await self.find_when_ended(order_id, timeout_s)
             if found and found.status in TERMINAL_STATUSES:
                 return inserted, found
@@ -231,6 +259,21 @@ class OrderService:
         Raises WrongStatusError for any other order. The result is None if there is no such order.
         """
         return self._threads.writes.submit(Retry(order_id))
+
+    async def erase(self, order_id: int) -> Order | None:
+        """Removes the personal data of an ended order from the database, and from its files.
+
+        The result is None if there is no such order. Raises WrongStatusError if the order is Pending or Processing, and
+        StorageBusyError if old copies of the data are left in a file, because a reader prevented that it was cleaned.
+        """
+        order = await self._threads.writes.submit(Erase(order_id))
+        if order is not None:
+            deadline_s = time.monotonic() + SCRUB_S
+            while not await self._threads.scrubs.submit(None):
+                if time.monotonic() > deadline_s:
+                    raise StorageBusyError("erased values are left in the database's files, which are being read")
+                await asyncio.sleep(SCRUB_INTERVAL_S)
+        return order
 
     async def retry_selected(self, selection: RetrySelection) -> RetriedOrders:
         """Retries selected orders, oldest first. Examines at most `max_retried_at_once` orders.
@@ -287,6 +330,8 @@ class OrderService:
 
     def after_batch(self, items: Sequence[AnyWrite], results: Sequence[WriteResult | BaseException]) -> None:
         self._maintenance.note_write()
+        if self._retention:
+            self._retention.note_writes(items)
         # If a claim returned fewer orders than its limit, no order is ready after this batch, and the dispatcher sets a
         # timer for the next due retry by itself.
         if not any(

@@ -80,6 +80,8 @@ class StoreThreads:
         )
         # On the thread of listings: a checkpoint of a long WAL takes some time, and only listings can wait that long.
         self.maintenance: Batcher[None, None] = Batcher(self._lister, self._maintain, max_waiting=MAX_WAITING)
+        # On the writer thread, so that no write prevents that the WAL is emptied.
+        self.scrubs: Batcher[None, bool] = Batcher(self._writer, self._scrub, max_waiting=MAX_WAITING)
         self._closed = False
 
     async def open(self, outcome_of: Callable[[Attempt], Outcome], *, longest_delay_us: int) -> int:
@@ -120,6 +122,7 @@ class StoreThreads:
             self.totals,
             self.statuses,
             self.maintenance,
+            self.scrubs,
             self.tends,
             self.measurement_saves,
             self.measurements,
@@ -182,6 +185,9 @@ class StoreThreads:
     def _maintain(self, requests: Sequence[None]) -> list[None]:
         self.store.maintain()
         return [None] * len(requests)
+
+    def _scrub(self, requests: Sequence[None]) -> list[bool]:
+        return [self.store.scrub()] * len(requests)
 
     def _read_totals(self, requests: Sequence[None]) -> list[Totals]:
         return [self.store.totals()] * len(requests)

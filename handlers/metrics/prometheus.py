@@ -181,6 +181,7 @@ def _orders(snapshot: MetricsSnapshot) -> Iterator[Metric]:
         f"Pending orders that wait for a retry; at most {MAX_COUNTED_WAITING} are counted.",
         totals.waiting,
     )
+    yield CounterMetricFamily("orders_archived", "Orders that --keep has deleted.", totals.archived)
     yield GaugeMetricFamily("orders_processing_paused", "1 while processing is paused, else 0.", int(totals.is_paused))
     yield GaugeMetricFamily(
         "orders_uptime_seconds", "Time since the server started.", snapshot.uptime_s, unit="seconds"

@@ -41,7 +41,8 @@ class MetricsView(Struct):
     """Counts of orders by status; times in seconds, rates in orders per second over the last minute.
 
     `paused` says whether processing is paused, `deliveries_paused` whether webhooks are paused because the receiver is
-    busy or unreachable. `servers` is left out if no other server can use the database.
+    busy or unreachable. `archived_orders` are also part of the other counts. `servers` is left out if no other server
+    can use the database.
     """
 
     total_orders: int
@@ -58,6 +59,7 @@ class MetricsView(Struct):
     paused: bool
     deliveries_paused: bool
     storage: StorageView
+    archived_orders: int
     servers: list[ServerView] | UnsetType = UNSET
 
 
@@ -113,6 +115,7 @@ class MetricsSnapshot(NamedTuple):
             paused=totals.is_paused,
             deliveries_paused=self.deliveries_paused,
             storage=storage_view(status),
+            archived_orders=totals.archived,
             servers=[server_view(server) for server in status.servers] or UNSET,
         )
 

@@ -24,8 +24,8 @@ An order backend: a `202` means that the order is on disk, and every such order 
 - Amounts are exact decimals, sent as JSON numbers. Ids go up to 2^63 - 1, more than a JavaScript number holds.
 - Every path with GET has HEAD, too, except for event streams.
 - If the server runs with API keys, every path except `/livez`, `/readyz` and the pages (dashboard and documentation)
-  needs one: with the scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`
-  and `POST /processing/…`.
+  needs one: with the scope `read` for GET, `write` for POST, and `admin` for `POST /orders/retry`,
+  `POST /order/{order_id}/erase` and `POST /processing/…`.
 """
 _TAGS = {
     "One order": "Send, find, cancel and retry an order.",

@@ -32,6 +32,7 @@ _README_METRICS: Schema = {
         "wal_bytes": 12_392,
         "free_disk_bytes": 52_428_800_000,
     },
+    "archived_orders": 0,
 }
 _EVENTS = """\
 event: point

@@ -10,6 +10,7 @@ from handlers.problems.problem import (
     INVALID_PARAMETER,
     NOT_FOUND,
     NOT_JSON,
+    ORDER_ARCHIVED,
     UNSUPPORTED_MEDIA_TYPE,
     WRONG_STATUS,
 )
@@ -52,6 +53,7 @@ def order_paths() -> dict[str, Schema]:
         "/order/{order_id}/attempts": {"get": _attempts()},
         "/order/{order_id}/cancel": {"post": _cancel()},
         "/order/{order_id}/retry": {"post": _retry()},
+        "/order/{order_id}/erase": {"post": _erase()},
     }
 
 
@@ -104,7 +106,7 @@ def _get() -> Schema:
         tag=_TAG,
         parameters=[ORDER_ID, wait],
         responses={"200": response("The order.", json=ref("OrderView"), example=README_ORDER_VIEW)},
-        problems=[NOT_FOUND, INVALID_PARAMETER, *STORAGE],
+        problems=[NOT_FOUND, ORDER_ARCHIVED, INVALID_PARAMETER, *STORAGE],
     )
 
 
@@ -127,7 +129,7 @@ def _attempts() -> Schema:
                 "The attempts.", json=ref("AttemptsView"), example={"order_id": 12345, "attempts": [attempt]}
             )
         },
-        problems=[NOT_FOUND, *STORAGE],
+        problems=[NOT_FOUND, ORDER_ARCHIVED, *STORAGE],
     )
 
 
@@ -139,7 +141,7 @@ def _cancel() -> Schema:
         tag=_TAG,
         parameters=[ORDER_ID],
         responses={"200": response("The order, now Cancelled.", json=ref("OrderView"))},
-        problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
+        problems=[NOT_FOUND, ORDER_ARCHIVED, WRONG_STATUS, *ACTION, *STORAGE],
     )
 
 
@@ -152,5 +154,19 @@ def _retry() -> Schema:
         tag=_TAG,
         parameters=[ORDER_ID],
         responses={"200": response("The order, now Pending.", json=ref("OrderView"))},
-        problems=[NOT_FOUND, WRONG_STATUS, *ACTION, *STORAGE],
+        problems=[NOT_FOUND, ORDER_ARCHIVED, WRONG_STATUS, *ACTION, *STORAGE],
+    )
+
+
+def _erase() -> Schema:
+    return operation(
+        "eraseOrder",
+        "Erase personal data",
+        "Removes the user, the metadata and all errors of a Completed, Failed or Cancelled order from the database. "
+        "The order keeps its id, items, amount, times and status; its `user_id` becomes 0. "
+        "A Failed order can't be retried after this. Needs a key with the scope admin.",
+        tag=_TAG,
+        parameters=[ORDER_ID],
+        responses={"200": response("The order, without personal data.", json=ref("OrderView"))},
+        problems=[NOT_FOUND, ORDER_ARCHIVED, WRONG_STATUS, *ACTION, *STORAGE],
     )

@@ -1,5 +1,6 @@
 """Actions on stored orders: cancel one, retry one, retry many. Runs on the event loop."""
 
+import logging
 from asyncio import Future
 
 from handlers.orders.order_view import order_view
@@ -12,6 +13,8 @@ from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
 from models.order import Status
 from models.writes import RetrySelection, StatusChanged
+
+_log = logging.getLogger("orders.erasure")
 
 FILTERS = ("status", "error", "created_after", "created_before")
 
@@ -47,6 +50,23 @@ class RetryHandler(_ActionHandler):
 
     def _act(self, order_id: int) -> Future[StatusChanged | None]:
         return self._service.retry(order_id)
+
+
+class EraseHandler(BaseHandler):
+    """`POST /order/{id}/erase`: removes personal data from a Completed, Failed or Cancelled order."""
+
+    def initialize(self, *, in_flight: InFlightRequests, service: Service) -> None:
+        self._count_in_flight(in_flight=in_flight)
+        self._service = service
+
+    async def post(self, id_text: str) -> None:
+        reject_cross_origin(self.request.headers)
+        order_id = parse_order_id(id_text)
+        order = None if order_id is None else await self._service.erase(order_id)
+        if order is None:
+            raise order_not_found(id_text)
+        _log.info("erased the personal data of order %d", order.order_id, extra={"order_id": order.order_id})
+        self.answer_json(order_view(order))
 
 
 class RetryManyHandler(BaseHandler):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from handlers.transport.json_encoder import encode
 from models.order import Order, Status, amount_as_json, time_as_texts
 
 _MICROSECONDS = 1_000_000
@@ -24,6 +25,11 @@ class OrderView(msgspec.Struct, gc=False):
     processed_at: str | None
     next_attempt_at: str | None
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def order_line(order: Order) -> bytes:
+    """The JSON of the order, as `GET /order/{id}` responds with it."""
+    return encode(order_view(order))
 
 
 def order_view(order: Order) -> OrderView:

@@ -11,6 +11,7 @@ from models.errors import (
     CommitUnknownError,
     InvalidOrderError,
     NotJsonError,
+    OrderArchivedError,
     OrderConflictError,
     QueueClosedError,
     QueueFullError,
@@ -47,6 +48,7 @@ CONFLICT = ProblemType(409, "order-conflict", "Another order has this id")
 WRONG_STATUS = ProblemType(409, "wrong-status", "The order's status does not allow it")
 TOO_LARGE = ProblemType(413, "too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported-media-type", "The content type is not supported")
+ORDER_ARCHIVED = ProblemType(410, "order-archived", "The order was archived")
 MISDIRECTED_REQUEST = ProblemType(421, "misdirected-request", "The server does not serve this host")
 INVALID_ORDER = ProblemType(422, "invalid-order", "The body is no valid order")
 NOTHING_ACCEPTED = ProblemType(422, "nothing-accepted", "None of the orders was accepted")
@@ -115,6 +117,9 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             return Problem(INVALID_ORDER, str(error), members=members)
         case OrderConflictError():
             return Problem(CONFLICT, str(error))
+        case OrderArchivedError():
+            detail = f"Order {error.order_id} ended long ago, and was moved to the archive. Its id can't be used again."
+            return Problem(ORDER_ARCHIVED, detail)
         case WrongStatusError():
             detail = f"Order {error.order_id} is {error.status}, not {error.needed}."
             return Problem(WRONG_STATUS, detail, members={"order_status": error.status})

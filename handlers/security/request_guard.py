@@ -35,6 +35,8 @@ FOLDERS_OF_PAGES = ("/dashboard/", "/docs/")
 _READ, _WRITE, _ADMIN = Scope  # constants, because reading `Scope.READ` takes long in Python 3.11
 MAX_ACCEPTED = 1_000
 """How many accepted Authorization headers are remembered."""
+_ERASE = "/erase"
+"""The end of the paths that erase orders."""
 _ADMIN_PATHS = frozenset({"/orders/retry", "/processing/pause", "/processing/resume"})
 # Spelled as Tornado spells all header names, so that the plain lane and Tornado send the same bytes.
 _RATE_LIMIT_POLICY = "Ratelimit-Policy"
@@ -164,7 +166,7 @@ def _token_of(credentials: str) -> str:
 def _scope_for(method: str, path: str) -> Scope:
     if method != "POST":
         return _READ
-    return _ADMIN if path in _ADMIN_PATHS else _WRITE
+    return _ADMIN if path in _ADMIN_PATHS or path.endswith(_ERASE) else _WRITE
 
 
 def _unauthorized(*, is_token_given: bool) -> Problem:

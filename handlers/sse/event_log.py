@@ -3,7 +3,8 @@
 Runs on the event loop. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -11,11 +12,17 @@ from msgspec import Struct
 from handlers.sse.event_ids import EventIds
 from handlers.transport.json_encoder import encode
 from models.changes import MAX_ERROR_CHARACTERS, OrderChange
+from models.order import ERASED_USER
 
 SCAN_STEP_EVENTS = 5_000
 """How many events are scanned for one reader before the event loop runs other callbacks."""
 
 _TEXT = b'id: %b%d\nevent: order\ndata: {"order_id":%d,"user_id":%d,"status":"%b","attempts":%d%b}\n\n'
+
+
+# The errors in events contain no line breaks, because JSON escapes them.
+_PERSONAL = re.compile(rb'"user_id":\d+(,"status":"\w+","attempts":\d+)[^\n]*')
+_ERASED = b'"user_id":%d\\1}' % ERASED_USER
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -55,9 +62,14 @@ class EventLog:
         """The number of the next event."""
         return self._first + len(self._events)
 
-    def append(self, changes: Iterable[OrderChange], *, row: int = 0) -> Sequence[Event]:
-        """Numbers and renders the changes. Returns their events. `row`: see `EventIds.begin`."""
+    def append(self, changes: Sequence[OrderChange], *, row: int = 0) -> Sequence[Event]:
+        """Numbers and renders the changes. Returns their events. `row`: see `EventIds.begin`.
+
+        If an order was erased, also erases its user and its errors from its earlier events.
+        """
         prefix, number = self._ids.begin(self.end, row)
+        if erased := {change.order_id for change in changes if change.user_id == ERASED_USER}:
+            self._erase(erased)
         events = [
             Event(change.order_id, change.user_id, _render(prefix, each, change))
             for each, change in enumerate(changes, number)
@@ -70,6 +82,15 @@ class EventLog:
             self._first += excess
             self._ids.forget_before(self._first)
         return events
+
+    def _erase(self, order_ids: Set[int]) -> None:
+        """Removes users and errors from the events of these orders."""
+        self._events = [
+            Event(event.order_id, ERASED_USER, _PERSONAL.sub(_ERASED, event.text))
+            if event.order_id in order_ids
+            else event
+            for event in self._events
+        ]
 
     def clear(self) -> None:
         """Drops all events. Every number up to now is then below `first`."""

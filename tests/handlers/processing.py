@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from models.archiving import archive_orders
 from models.order import Order, Status
 from models.writes import FinishAndClaim, Outcome
 from tests.handlers.running_api import RunningApi
@@ -31,6 +33,14 @@ async def end(
 async def process(api: RunningApi, status: Status = Status.COMPLETED, error: str | None = None) -> None:
     """Makes one attempt at every Pending order."""
     await end(api, await claim(api), status, error)
+
+
+async def archive(api: RunningApi, *order_ids: int) -> None:
+    """Archives these orders, which must have ended, as `--keep` does."""
+    found = [await api.orders.find(order_id) for order_id in order_ids]
+    write: Any = archive_orders([order for order in found if order])
+    result: Any = await api.orders.finish_and_claim(write)
+    assert result is True
 
 
 async def _finish_and_claim(

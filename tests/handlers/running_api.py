@@ -29,10 +29,9 @@ from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_request import PlainRequest
-from models.errors import StorageError
 from models.health import Work
 from models.listing import Listing, Page
-from models.order import Order, Totals
+from models.order import Found, Totals
 from models.writes import AnyWrite, WriteResult
 from tests.models.new_store import open_new_store
 from tests.models.samples import Clock
@@ -182,7 +181,7 @@ class BlockableStore(ShorthandStore):
         while self._before_write:
             self._before_write.pop()()
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Found]:
         self.gates["reads"].wait()
         return super().find(order_ids)
 

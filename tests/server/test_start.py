@@ -288,6 +288,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "host": "127.0.0.1",
         "allowed_hosts": None,
         "database": Path("orders.db"),
+        "keep": None,
+        "archive": None,
         "workers": 8,
         "attempt_timeout": None,
         "processor": "record",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from models.errors import StorageError, StorageUnavailableError
+from models.errors import StorageUnavailableError
 from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
-from models.order import Attempt, Order, Totals
+from models.order import Attempt, Found, Totals
 from models.store import Store
 from models.writes import AnyWrite, Insertion, Outcome, WriteResult
 from tests.models.new_store import open_new_store
@@ -51,7 +51,7 @@ class RecordingStore(ShorthandStore):
         self._record("write")
         return super().write(batch, max_pending=max_pending)
 
-    def find(self, order_ids: Sequence[int]) -> list[Order | StorageError | None]:
+    def find(self, order_ids: Sequence[int]) -> list[Found]:
         self._record("find")
         return super().find(order_ids)
 

@@ -28,8 +28,8 @@ EMPTY = {
     "paused": False,
     "deliveries_paused": False,
 }
-"""The metrics of a server without orders. The member `storage` is left out, and on PostgreSQL the member `servers`."""
-OTHERS = ["storage", "servers"] if is_on_postgresql() else ["storage"]
+"""The metrics of a server without orders. Without the members in OTHERS."""
+OTHERS = ["storage", "archived_orders", *(["servers"] if is_on_postgresql() else [])]
 
 
 def others(metrics: dict[str, object]) -> dict[str, object]:

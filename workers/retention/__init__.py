@@ -1,0 +1,1 @@
+"""Moves orders that are older than --keep to the archive."""
