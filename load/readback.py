@@ -22,6 +22,7 @@ from load.results.result import ReadBackResult
 
 POLL_WHILE_SENDING_S = 0.25
 LONGEST_GAP_S = 1.0  # If the polls before and after the processing are further apart, `processed_ns` is None.
+GONE = 410  # The status for an order that has left the database because of the server's flag --keep.
 QUIET_S = 2.0  # If the metrics don't change for this long, `wait` ignores orders that the server had before the run.
 Count = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST)]
 TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Cancelled"})
@@ -40,13 +41,17 @@ class NotAllowed(NoMetrics):
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """The numbers of orders by status, as in the response to GET /metrics."""
+    """The numbers of orders by status, as in the response to GET /metrics.
+
+    `archived_orders` of them have left the database.
+    """
 
     pending_orders: Count
     processing_orders: Count
     completed_orders: Count
     failed_orders: Count = 0
     cancelled_orders: Count = 0
+    archived_orders: Count = 0
 
     @property
     def waiting(self) -> int:
@@ -206,7 +211,8 @@ class OrderReader:
     """Reads orders with GET /order/{id}, and compares them with what was sent. `result` is updated with each order.
 
     `processed_ns` is the time at which the last order was first read as processed. `processed_ns` is None if every
-    order was already processed when it was first read.
+    order was already processed when it was first read. `gone` gets the ids of archived orders, to which the server
+    responds with a 410; without it, such an order is unread.
     """
 
     address: Address
@@ -215,6 +221,7 @@ class OrderReader:
     clock_ns: Callable[[], int] = time.perf_counter_ns
     result: ReadBackResult = field(default_factory=ReadBackResult)
     processed_ns: int | None = None
+    gone: set[int] | None = None
     _deferred: list[ReadOrder] = field(default_factory=list)
 
     async def read(self, places: Iterable[int], *, again: bool, connections: int) -> ReadBackResult:
@@ -257,6 +264,9 @@ class OrderReader:
     def _check(self, order: ReadOrder, response: Response, timing: RequestTiming) -> None:
         if response.status == 404:
             self.result.lost_ids.append(order.order_id)
+            return
+        if response.status == GONE and self.gone is not None:
+            self.gone.add(order.order_id)
             return
         if response.status != 200:
             self._defer(order, f"status {response.status}")

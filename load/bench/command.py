@@ -25,6 +25,7 @@ from load.bench.copy_trial import insert_against_copy
 from load.bench.limits_trial import limits
 from load.bench.measurement import Meter
 from load.bench.postgresql_trials import full_cycle, new_schema, two_servers
+from load.bench.retention_trial import retention
 from load.bench.stall_trial import stalls
 from load.bench.stream_trial import stream
 from load.bench.trial import Row, Server, Trial
@@ -105,6 +106,9 @@ PLANS = {
     "stored-metrics": _stored_plan("GET /metrics, one after another", size_trials.stored_metrics),
     "stored-backup": Plan(
         "an open loop of 500 POST /order a second while the file is backed up", backup, ("big",), needs_stored=True
+    ),
+    "stored-retention": Plan(
+        "an open loop of 500 POST /order a second while old orders are archived", retention, (), needs_stored=True
     ),
     "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
     "postgresql": Plan(

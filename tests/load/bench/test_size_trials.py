@@ -31,7 +31,7 @@ SMALL, BIG = 20, 300
 STORED = 3_000
 NAMES = [name for name, plan in PLANS.items() if plan.needs_stored]
 # The other trials are tested with shops, below.
-RUN = ["stored-intake", "stored-reading", "stored-metrics", "stored-backup", "start", "memory"]
+RUN = ["stored-intake", "stored-reading", "stored-metrics", "stored-backup", "stored-retention", "start", "memory"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_trials_of_many_orders_run_on_copies_of_the_file(
     out = capsys.readouterr().out
     result = json.loads(report.read_bytes())
     rows = {row["name"]: row for row in result["rows"]}
-    assert [row["wrong_answers"] for row in rows.values()] == [{}] * (len(RUN) + 1)
+    assert [row["wrong_answers"] for row in rows.values()] == [{}] * (len(RUN) + 2)
     assert sum("with 3,000 stored orders against 500" in name for name in rows) == 3
     assert any(name.endswith("during a backup of 3,000 orders, against none") for name in rows)
     assert re.search(r"^        3,[0-9]+ orders, the newest accepted at .*, checked in [0-9.]+ s$", out, re.MULTILINE)
