@@ -19,6 +19,7 @@ from load.chaos.target import Target
 from load.http.connection import Connection, NoConnection, NoResponse, Response, TooSlow, send_request
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 from load.orders.generated import as_another_order
+from load.readback import GONE
 
 ANSWER_LIMIT_S = 25.0  # A response can take over 13 s: the server waits up to 10 s for a lock, and 3 s while frozen.
 RETRY_S = 0.1  # The pause before the next attempt. Shorter than Retry-After, so that clients send more during faults.
@@ -34,6 +35,7 @@ FROM_BALANCER = (502, 503, 504)
 LINES_PER_REQUEST = 400
 CONNECT_LIMIT_S, RESET_SHARE = 1.0, 0.5
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # The value of SO_LINGER for which close() sends RST.
+READ = 2  # A choice of `_follow_up`.
 FOLLOW_UP_SHARE = 0.05  # The share of orders after which a client repeats an order; the same for conflicts and reads.
 BULK_FOLLOW_UP_SHARE = 0.2
 
@@ -138,11 +140,26 @@ async def send_single_orders(target: Target, *, rate_limit: RateLimit, rng: Rand
                 await _follow_up(target, client, known, int(roll / FOLLOW_UP_SHARE))
 
 
+async def _read_or_gone(target: Target, client: RetryingClient, index: int) -> None:
+    """Read an acknowledged order that can have been archived."""
+    orders = target.ledger.orders
+    order_id = orders.order_id(index)
+    reply = await client.send(target.address.get(f"/order/{order_id}"))
+    if reply.answer.status == GONE:
+        target.gone.add(order_id)
+    else:
+        problem = check_read(reply.answer, orders.order(index))
+        target.findings.add_answer("an acknowledged order", problem, order_id)
+
+
 async def _follow_up(target: Target, client: RetryingClient, index: int, choice: int) -> None:
     """Repeat an acknowledged order (choice 0), send it with a changed value (1), or read it (2)."""
     orders, address = target.ledger.orders, target.address
     order_id, body = orders.order_id(index), orders.body(index)
     again, changed = address.post("/order", body), address.post("/order", as_another_order(body))
+    if choice == READ and target.archives:
+        await _read_or_gone(target, client, index)
+        return
     name, request, check = (
         ("an acknowledged order that was sent again", again, partial(check_known, order_id=order_id)),
         ("a different order with a known id", changed, partial(check_status, status=CONFLICT)),

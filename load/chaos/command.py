@@ -65,6 +65,7 @@ class Chaos(Command):
                 function=flags.function,
                 postgresql=flags.postgresql,
                 nodes=flags.nodes,
+                keep=flags.keep,
             )
             outcome = self._outcome = run.outcome
             try:
@@ -120,6 +121,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=whole_number(MOST_NODES),
         default=1,
         help="how many servers share each database, behind Caddy; needs --postgresql (%(default)s)",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="all servers archive orders that have ended; the archived orders are checked, too",
     )
     parser.add_argument(
         "--only",

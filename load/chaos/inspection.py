@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from load.chaos.archives import archived_orders
 from load.chaos.clients import RetryingClient
 from load.chaos.database import Database
 from load.chaos.report import (
@@ -26,7 +28,7 @@ from load.chaos.report import (
 )
 from load.chaos.target import Target
 from load.http.connections import Timeouts
-from load.orders.comparison import BadJson, decode_json
+from load.orders.comparison import BadJson, decode_json, difference_in, find_contradiction
 from load.orders.generated import SentOrders
 from load.readback import Backlog, BacklogState, OrderReader
 from load.results.result import ReadBackResult
@@ -46,23 +48,74 @@ def audit_database(
     metrics: object,
     delivered: Mapping[int, int] | None,
     answered: Mapping[int, int] = MappingProxyType({}),
+    archives: Sequence[Path] = (),
+    gone: Set[int] = frozenset(),
 ) -> None:
     """Compare the stored orders with `ledger`, with the table `totals`, and with `metrics`, the JSON of GET /metrics.
 
     `delivered` says how often each order was delivered: every stored order at least once, and at most once for each of
     its claims. It is None if orders are not delivered. `answered` says how often the receiver responded to each order's
-    webhooks, also with an error: at most once for each claim. Adds findings.
+    webhooks, also with an error: at most once for each claim. The orders in `archives` are not stored any more, except
+    for their fingerprints. `gone` has the ids of orders that must be there. Adds findings.
     """
     try:
         with database.connect(is_read_only=True) as connection:
             for row, text in database.damage(connection):
                 findings.add(row, text)
-            counts = _audit_orders(connection.execute(database.orders), ledger, findings, delivered, answered)
+            rows = connection.execute(database.orders)
+            counts, stored = _audit_orders(rows, ledger, findings, delivered, answered)
+            fingerprints = {order_id for (order_id,) in connection.execute("SELECT order_id FROM fingerprints")}
+            archived = _audit_archives(archives, ledger, findings, delivered, counts, stored)
+            findings.archived = len(archived) if archives else None
+            _add_ids(findings, "an order in an archive has no fingerprint", archived - fingerprints)
+            _add_ids(findings, "an order with a fingerprint is in no archive", fingerprints - archived)
+            _add_ids(findings, "a server responded with 410, but the order is in no archive", gone - archived)
+            missing = (index for index in ledger.acknowledged_indexes() if index not in stored)
+            findings.add_orders(MISSING, {ledger.orders.order_id(index): "" for index in missing})
             totals = connection.execute(database.totals)
             for text in chain(_compare_totals(totals, counts), _compare_metrics(metrics, counts)):
                 findings.add(TOTALS, text)
     except database.error as problem:
         findings.add(WRONG, f"the database can't be read: {problem}")
+    except (OSError, EOFError, BadJson) as problem:
+        findings.add(WRONG, f"an archive can't be read: {problem}")
+
+
+def _add_ids(findings: Findings, text: str, order_ids: Iterable[int]) -> None:
+    for order_id in order_ids:
+        findings.add(WRONG, text, order_id)
+
+
+def _audit_archives(
+    archives: Sequence[Path],
+    ledger: SentOrders,
+    findings: Findings,
+    delivered: Mapping[int, int] | None,
+    counts: Counter[str],
+    stored: set[int],
+) -> set[int]:
+    """Check all archived orders. Add them to `counts` and to the indexes `stored`. Return their ids."""
+    archived = set()
+    for order in archived_orders(archives):
+        order_id = order["order_id"]
+        archived.add(order_id)
+        counts["archived_completed"] += 1
+        index = ledger.index_of(order_id)
+        if index is None:
+            findings.add(UNKNOWN, order_id=order_id)
+            continue
+        if index in stored:
+            findings.add(WRONG, "an order is archived twice, or still stored", order_id)
+        stored.add(index)
+        if difference := difference_in(ledger.orders.order(index), order) or find_contradiction(order):
+            findings.add(DIFFERING, f"in the archive: {difference}", order_id)
+        if (status := order["status"]) != COMPLETED:
+            findings.add(STUCK, f"{status} in the archive", order_id)
+        counts[COMPLETED.lower()] += 1
+        counts["processing_us"] += round((order.get("processing_time") or 0) * MICROSECONDS)
+        if delivered is not None and order_id not in delivered:
+            findings.add(UNDELIVERED, order_id=order_id)
+    return archived
 
 
 def _audit_orders(
@@ -71,10 +124,13 @@ def _audit_orders(
     findings: Findings,
     delivered: Mapping[int, int] | None,
     answered: Mapping[int, int],
-) -> Counter[str]:
-    """Check all orders. Return their counts by status (in lower case), and their total processing time."""
+) -> tuple[Counter[str], set[int]]:
+    """Check all orders. Return their counts by status (in lower case), and their total processing time.
+
+    The second result has the indexes of the orders in the ledger.
+    """
     stored: set[int] = set()
-    counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us"], 0))
+    counts = Counter(dict.fromkeys([*map(str.lower, STATUSES), "processing_us", "archived_completed"], 0))
     for order_id, status, took_us, claims in rows:
         index = ledger.index_of(order_id)
         if index is None:
@@ -94,9 +150,7 @@ def _audit_orders(
         counts["processing_us"] += took_us or 0
         if delivered is not None and order_id not in delivered:
             findings.add(UNDELIVERED, order_id=order_id)
-    missing = (index for index in ledger.acknowledged_indexes() if index not in stored)
-    findings.add_orders(MISSING, {ledger.orders.order_id(index): "" for index in missing})
-    return counts
+    return counts, stored
 
 
 def _compare_totals(cursor: Any, counts: Mapping[str, int]) -> Iterator[str]:
@@ -150,7 +204,11 @@ async def inspect(
     results = []
     for number, node in enumerate(target.nodes):
         reader = OrderReader(
-            address=node.address, source=target.ledger.orders, timeouts=timeouts, clock_ns=time.monotonic_ns
+            address=node.address,
+            source=target.ledger.orders,
+            timeouts=timeouts,
+            clock_ns=time.monotonic_ns,
+            gone=target.gone if target.archives else None,
         )
         results.append(await reader.read(target.orders_to_read(number), again=False, connections=READERS))
     metrics = None
@@ -158,7 +216,15 @@ async def inspect(
         async with asyncio.timeout(timeouts.answer_s):
             metrics = decode_json((await client.send(target.address.get("/metrics"))).answer.body)
     await target.terminate()
-    audit = partial(audit_database, target.database, target.ledger, findings, metrics=metrics)
+    audit = partial(
+        audit_database,
+        target.database,
+        target.ledger,
+        findings,
+        metrics=metrics,
+        archives=target.archives,
+        gone=target.gone,
+    )
     await asyncio.to_thread(audit, delivered=delivered, answered=answered)
     for result in results:
         add_read_back(findings, result)

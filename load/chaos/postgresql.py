@@ -23,7 +23,7 @@ from load.system.postgresql import POLL_EVERY_S, START_LIMIT_S, PostgresqlServer
 STATUS = """CASE WHEN work.node IS NOT NULL THEN 'Processing' WHEN work.sequence IS NOT NULL THEN 'Pending'
     WHEN status = 'c' THEN 'Completed' WHEN status = 'f' THEN 'Failed' WHEN status = 'x' THEN 'Cancelled'
     ELSE 'nowhere' END"""
-TOTALS_COLUMNS = ("pending", "processing", "completed", "failed", "cancelled", "processing_us")
+TOTALS_COLUMNS = ("pending", "processing", "completed", "failed", "cancelled", "processing_us", "archived_completed")
 CHECKS = {
     "an order is not in one of the tables work and ends": """
 SELECT count(*) FROM orders FULL JOIN work USING (sequence) FULL JOIN ends USING (sequence)

@@ -32,6 +32,8 @@ class Findings:
 
     target: str
     acknowledged: int = 0
+    archived: int | None = None
+    """How many orders are in the archives. None if the servers keep all orders."""
     longest_wait_s: float | None = None
     """How long orders waited after their server had died. None if there is only one server."""
     outages: list[Outage] = field(default_factory=list)  # One for each failover.
@@ -53,8 +55,9 @@ class Findings:
 
     @property
     def passed(self) -> bool:
-        """Whether orders were acknowledged, the target was inspected, and nothing is wrong."""
-        return self.is_inspected and self.acknowledged > 0 and not any(self.problems.values())
+        """Whether orders were acknowledged and archived, the target was inspected, and nothing is wrong."""
+        is_used = self.acknowledged > 0 and self.archived != 0
+        return self.is_inspected and is_used and not any(self.problems.values())
 
     @property
     def lines(self) -> Iterator[str]:
@@ -67,7 +70,9 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         counts = {key: len(self.problems[row]) for row, key in JSON_KEYS.items()}
         wait = {} if self.longest_wait_s is None else {"longest_wait_seconds": self.longest_wait_s}
-        return {"shop": self.target, "acknowledged": self.acknowledged, **counts, **wait, "found": [*self.lines]}
+        archived = {} if self.archived is None else {"archived": self.archived}
+        orders = {"acknowledged": self.acknowledged, **archived}
+        return {"shop": self.target, **orders, **counts, **wait, "found": [*self.lines]}
 
 
 @dataclass(kw_only=True)
@@ -102,6 +107,8 @@ class Outcome:
             yield from found.lines
             if found.is_inspected and not found.acknowledged:
                 yield f"{found.target}: no order was acknowledged"
+            if found.is_inspected and found.archived == 0:
+                yield f"{found.target}: no order was archived"
 
     @property
     def outages(self) -> list[Outage]:
@@ -145,13 +152,7 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     yield from (f"{kind.value} was not made: {printable(reason)}" for kind, reason in outcome.impossible.items())
     inspected = [found for found in outcome.findings if found.is_inspected]
     if inspected:
-        yield f"\n{'orders':<20}" + "".join(f"{found.target:>12}" for found in inspected)
-        yield f"{'acknowledged':<20}" + "".join(f"{found.acknowledged:>12,}" for found in inspected)
-        for row in JSON_KEYS:
-            yield f"{row:<20}" + "".join(f"{len(found.problems[row]):>12,}" for found in inspected)
-        if outcome.mix.has_nodes:
-            waits = (f"{found.longest_wait_s or 0:.1f} s" for found in inspected)
-            yield f"{'longest wait':<20}" + "".join(f"{wait:>12}" for wait in waits)
+        yield from _format_orders(inspected, has_nodes=outcome.mix.has_nodes)
     if outcome.outages:
         yield from _format_failovers(outcome.outages)
     yield ""
@@ -164,6 +165,18 @@ def format_outcome(outcome: Outcome, plan: Sequence[Fault]) -> Iterator[str]:
     for found in outcome.findings:
         if not found.is_inspected:
             yield f"{found.target}: {found.acknowledged:,} orders were acknowledged and not read back"
+
+
+def _format_orders(inspected: Sequence[Findings], *, has_nodes: bool) -> Iterator[str]:
+    yield f"\n{'orders':<20}" + "".join(f"{found.target:>12}" for found in inspected)
+    yield f"{'acknowledged':<20}" + "".join(f"{found.acknowledged:>12,}" for found in inspected)
+    if any(found.archived is not None for found in inspected):
+        yield f"{'archived':<20}" + "".join(f"{found.archived or 0:>12,}" for found in inspected)
+    for row in JSON_KEYS:
+        yield f"{row:<20}" + "".join(f"{len(found.problems[row]):>12,}" for found in inspected)
+    if has_nodes:
+        waits = (f"{found.longest_wait_s or 0:.1f} s" for found in inspected)
+        yield f"{'longest wait':<20}" + "".join(f"{wait:>12}" for wait in waits)
 
 
 def _format_failovers(outages: Sequence[Outage]) -> Iterator[str]:

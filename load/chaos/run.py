@@ -38,6 +38,7 @@ WEBHOOK_FLAGS = (
     *("--processor", WEBHOOK, "--max-attempts", MAX_ATTEMPTS, "--drain-timeout", "2"),
     *("--webhook-secret", SECRET, "--webhook-connections", str(WEBHOOKS_AT_ONCE)),
 )
+KEEP = ("--keep", "1s", "--archive")
 CONTROLLED = ("-m", "load.chaos.controlled")
 
 
@@ -46,7 +47,8 @@ class ChaosRun:
     """Loads servers until `orders` orders are acknowledged, and injects the faults of `plan`. Fills `outcome`.
 
     The servers use SQLite files, or PostgreSQL if `postgresql` is the folder of its programs. Each target has `nodes`
-    servers; more than one only on PostgreSQL. `mix` has the kinds of faults.
+    servers; more than one only on PostgreSQL. `mix` has the kinds of faults. With `keep`, servers archive orders that
+    have ended.
     """
 
     plan: Sequence[Fault]
@@ -58,6 +60,7 @@ class ChaosRun:
     function: str | None = None
     postgresql: Path | None = None
     nodes: int = 1
+    keep: bool = False
 
     def __post_init__(self) -> None:
         self._duration_s = sum(fault.pause_s for fault in self.plan)
@@ -93,6 +96,7 @@ class ChaosRun:
                 database=databases[name],
                 folder=self.folder / name,
                 seed=self.seed,
+                archives=[self._archive(name, number) for number in range(1, self.nodes + 1)] if self.keep else (),
             )
             for name in TARGETS
         }
@@ -109,16 +113,20 @@ class ChaosRun:
     ) -> Iterator[Node]:
         folder = self.folder / findings.target
         for number, address in enumerate(database.addresses, start=1):
+            archiving = (*KEEP, str(self._archive(findings.target, number))) if self.keep else ()
             controls = Controls(Path(f"{folder}-controls-{number}"), steps_s)
             yield Node(
                 findings=findings,
-                command=[*CONTROLLED, str(controls.path), *self.server, *flags],
+                command=[*CONTROLLED, str(controls.path), *self.server, *flags, *archiving],
                 controls=controls,
                 folder=folder / f"node-{number}" if self.nodes > 1 else folder,
                 database=address,
                 # The servers share the processors.
                 start_limit_s=START_LIMIT_S * self.nodes,
             )
+
+    def _archive(self, name: str, number: int) -> Path:
+        return self.folder / f"{name}-archive-{number}"
 
     async def run(self) -> None:
         """Perform the run. Exceeding the time limit is a failure. Raises RunFailed, alone or in an ExceptionGroup."""

@@ -27,16 +27,27 @@ class Target:
     """The servers `nodes` on one `database`. `ledger` records the orders that clients have sent to `address`.
 
     If there are several servers, a load balancer is in front of them, whose files are in `folder`. `client_errors`
-    counts the 503s, the balancer's own responses, the refused and the lost connections of clients.
+    counts the 503s, the balancer's own responses, the refused and the lost connections of clients. `archives` has the
+    folder in which each server archives orders; empty if the servers keep all orders. `gone` has the ids of orders to
+    which a server has responded with a 410.
     """
 
     def __init__(
-        self, *, findings: Findings, nodes: Sequence[Node], database: Database, folder: Path, seed: int
+        self,
+        *,
+        findings: Findings,
+        nodes: Sequence[Node],
+        database: Database,
+        folder: Path,
+        seed: int,
+        archives: Sequence[Path] = (),
     ) -> None:
         self.name = findings.target
         self.findings = findings
         self.nodes = nodes
         self.database = database
+        self.archives = archives
+        self.gone: set[int] = set()
         self.ledger = SentOrders(orders_for(seed=seed, name=self.name))
         self.client_errors: Counter[str] = Counter()
         self.balancer = Balancer(folder, [node.address for node in nodes]) if len(nodes) > 1 else None

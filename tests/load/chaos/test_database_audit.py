@@ -1,5 +1,7 @@
 """Tests that the audit of a database finds each kind of error. Each test puts one error into the database."""
 
+import gzip
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -10,7 +12,18 @@ from typing import Any
 import pytest
 
 from load.chaos.inspection import audit_database
-from load.chaos.report import CLAIM_SENT_TWICE, MISSING, REPEATED, STUCK, TOTALS, UNDELIVERED, UNKNOWN, WRONG, Findings
+from load.chaos.report import (
+    CLAIM_SENT_TWICE,
+    DIFFERING,
+    MISSING,
+    REPEATED,
+    STUCK,
+    TOTALS,
+    UNDELIVERED,
+    UNKNOWN,
+    WRONG,
+    Findings,
+)
 from load.chaos.sqlite import SqliteDatabase
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
@@ -26,6 +39,7 @@ GOOD_METRICS = {
     "failed_orders": 0,
     "cancelled_orders": 0,
 }
+TIMES = {"created_time": "2025-03-01 12:00:00", "processed_time": "2025-03-01 12:00:00", "error": None}
 INSERT = """
 INSERT INTO orders
     (order_id, user_id, item_ids, total_amount, status, attempts, claims, created_us, processed_us)
@@ -189,3 +203,80 @@ def test_a_broken_database_is_wrong(audit: Audit, file: sqlite3.Connection, tmp_
     file.execute("UPDATE sqlite_master SET sql = replace(sql, 'due_us', 'no_us') WHERE name = 'orders'")
     file.close()
     assert audit()[WRONG]
+
+
+class Archived:
+    """The first two orders of the ledger have left the database."""
+
+    def __init__(self, file: sqlite3.Connection, ledger: SentOrders, folder: Path) -> None:
+        self.file, self.ledger, self.folder = file, ledger, folder
+        self.ids = [ledger.orders.order_id(index) for index in range(2)]
+        self.lines: list[dict[str, Any]] = [
+            {**ledger.orders.order(index), "status": "Completed", "processing_time": 0.25, **TIMES}
+            for index in range(2)
+        ]
+        for order_id in self.ids:
+            file.execute("DELETE FROM orders WHERE order_id = ?", (order_id,))
+            file.execute("INSERT INTO fingerprints VALUES (?, 1)", (order_id,))
+        file.execute("UPDATE totals SET archived_completed = 2, archived_processing_us = 500000")
+
+    def problems(self, *, gone: set[int] | None = None) -> dict[str, list[tuple[str, int]]]:
+        with gzip.open(self.folder / "orders-2025-03-01.ndjson.gz", "wt") as file:
+            file.writelines(json.dumps(line, default=float) + "\n" for line in self.lines)
+        findings = Findings(target="record")
+        audit_database(
+            SqliteDatabase(self.folder / "orders.db"),
+            self.ledger,
+            findings,
+            metrics=GOOD_METRICS,
+            delivered=None,
+            archives=[self.folder],
+            gone=gone or set(),
+        )
+        assert findings.archived == len({line["order_id"] for line in self.lines})
+        return {row: problems for row, problems in findings.problems.items() if problems}
+
+
+@pytest.fixture
+def archived(file: sqlite3.Connection, ledger: SentOrders, tmp_path: Path) -> Archived:
+    return Archived(file, ledger, tmp_path)
+
+
+def test_archived_orders_have_no_problems(archived: Archived) -> None:
+    assert archived.problems(gone={*archived.ids}) == {}
+
+
+def test_an_archived_order_that_differs_is_found(archived: Archived) -> None:
+    archived.lines[0]["user_id"] += 1
+    [(text, order_id)] = archived.problems()[DIFFERING]
+    assert (text.partition(":")[0], order_id) == ("in the archive", archived.ids[0])
+
+
+def test_an_order_that_is_archived_twice_is_found(archived: Archived) -> None:
+    archived.lines.append(archived.lines[0])
+    assert archived.problems()[WRONG] == [("an order is archived twice, or still stored", archived.ids[0])]
+
+
+def test_an_order_that_is_archived_and_stored_is_found(archived: Archived) -> None:
+    archived.file.execute(INSERT, (archived.ids[1],))
+    assert archived.problems()[WRONG] == [("an order is archived twice, or still stored", archived.ids[1])]
+
+
+def test_an_order_that_is_missing_in_the_archive_is_found(archived: Archived) -> None:
+    del archived.lines[1]
+    found = archived.problems(gone={archived.ids[1]})
+    assert found[MISSING] == [("", archived.ids[1])]
+    assert found[WRONG] == [
+        ("an order with a fingerprint is in no archive", archived.ids[1]),
+        ("a server responded with 410, but the order is in no archive", archived.ids[1]),
+    ]
+
+
+def test_an_archived_order_without_a_fingerprint_is_found(archived: Archived) -> None:
+    archived.file.execute("DELETE FROM fingerprints WHERE order_id = ?", (archived.ids[0],))
+    assert archived.problems()[WRONG] == [("an order in an archive has no fingerprint", archived.ids[0])]
+
+
+def test_an_unknown_order_in_the_archive_is_found(archived: Archived) -> None:
+    archived.lines[0]["order_id"] = 1
+    assert archived.problems()[UNKNOWN] == [("", 1)]

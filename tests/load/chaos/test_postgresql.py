@@ -161,7 +161,7 @@ def test_a_wait_lasts_until_each_order_of_the_server_is_claimed_again_or_has_end
     end: str, database: CountingDatabase, connection: Connection
 ) -> None:
     watch = TakeoverWatch(database)
-    execute(connection, "INSERT INTO nodes VALUES (1, now(), now(), 'host:123', 3), (2, now(), now(), 'host:23', 3)")
+    execute(connection, "INSERT INTO nodes VALUES (1, now(), now(), 'host:123', 8), (2, now(), now(), 'host:23', 8)")
     execute(connection, "INSERT INTO work VALUES (1, 0, 1, 0, NULL, 0, 1), (2, 0, 2, 0, NULL, 0, 1)")
 
     async def until_read_again() -> None:
