@@ -6,14 +6,12 @@ from models.postgresql.statements import BLOCK_BITS, ITS_ORDER, JOINED, STORED_O
 _LISTED = "sequence = ANY (%(sequences)s::bigint[])"
 _IN_BLOCK = f"sequence >= block << {BLOCK_BITS} AND sequence < (block + 1) << {BLOCK_BITS}"
 
-# A cancelled order has no `processed_us`.
+# A cancelled order has no `processed_us`. The walk through the blocks ends when enough orders are found, as in
+# `listing_statements.py`.
 FIND_EXPIRED = f"""
 SELECT coalesce(json_agg({STORED_ORDER} ORDER BY orders.sequence), '[]')::text
 FROM (
-    SELECT found.sequence FROM (
-        SELECT DISTINCT block FROM blocks
-        WHERE block >= (%(after)s::bigint + 1) >> {BLOCK_BITS} AND first_us < %(before_us)s ORDER BY block) AS walk
-    CROSS JOIN LATERAL (
+    SELECT unnest(ARRAY(
         SELECT ended.sequence FROM (
             SELECT sequence, processed_us FROM ends
             WHERE {_IN_BLOCK} AND sequence > %(after)s AND status <> 'f' ORDER BY sequence) AS ended
@@ -21,8 +19,11 @@ FROM (
             SELECT FROM orders WHERE orders.sequence = ended.sequence
                 AND coalesce(ended.processed_us, created_us) < %(before_us)s
                 AND orders.sequence < (SELECT max(sequence) FROM orders) OFFSET 0) AS expired
-        ORDER BY ended.sequence LIMIT %(limit)s) AS found
-    ORDER BY block, found.sequence LIMIT %(limit)s) AS listed {ITS_ORDER.format(table="listed")} {JOINED}"""
+        ORDER BY ended.sequence LIMIT %(limit)s)) AS sequence
+    FROM (
+        SELECT DISTINCT block FROM blocks
+        WHERE block >= (%(after)s::bigint + 1) >> {BLOCK_BITS} AND first_us < %(before_us)s) AS walk
+    ORDER BY block LIMIT %(limit)s) AS listed {ITS_ORDER.format(table="listed")} {JOINED}"""
 
 FIND_FINGERPRINTS = """
 SELECT coalesce(json_agg(json_build_array(order_id, fingerprint)), '[]')::text FROM fingerprints
