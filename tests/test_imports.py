@@ -57,9 +57,9 @@ LAYERS_OF_LOAD: Mapping[str, frozenset[str]] = {
 }
 LOAD: Mapping[str, frozenset[str]] = {
     **LAYERS_OF_LOAD,
-    # The commands. Only `bench` may import another one.
+    # The commands. Only `bench` and `retention` may import another one.
     **dict.fromkeys(("command", "fill", "chaos", "patroni", "soak", "__main__"), frozenset(LAYERS_OF_LOAD)),
-    "bench": frozenset(LAYERS_OF_LOAD) | {"fill"},
+    **dict.fromkeys(("bench", "retention"), frozenset(LAYERS_OF_LOAD) | {"fill"}),
 }
 """Which other folders and modules of load/ a folder or module of load/ may import."""
 INSIDE = {"handlers": HANDLERS, "load": LOAD}

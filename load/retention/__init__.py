@@ -1,0 +1,1 @@
+"""`python -m load.retention`: lets old orders leave a server under load."""
