@@ -127,3 +127,9 @@ def test_the_load_generator_accepts_the_flags_shown() -> None:
     for cell in cells:
         for shown in re.findall(r"`(.+?)`", cell):
             parse_settings([values.get(word, word) for word in shown.split()])
+
+
+@pytest.mark.slow
+def test_the_retention_shown_archives_fewer_orders(tmp_path: Path) -> None:
+    printed = run(example("-m load.retention", LOAD), more=("--orders", "3000", "--folder", str(tmp_path)))
+    assert printed.endswith("Every archived order is complete, and none of them was accepted again.\n")
