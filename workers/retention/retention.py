@@ -30,10 +30,10 @@ delays the requests of its commit by some milliseconds. Several smaller transact
 FIRST_BATCH = 256
 MAX_BYTES = 1 << 20
 """If the lines of a batch in the archive have more bytes, the next batch has fewer orders."""
-PAUSE_FACTOR = 199.0
-"""How long the pause after a batch is, as a multiple of the time in which the batch delayed requests: that of the sync
-of the archive, which can delay commits, and of the transaction. So batches delay less than one of a hundred requests.
-"""
+PAUSE_FACTOR = 399.0
+"""How long the pause after a batch is, as a multiple of the time that the batch took. So batches delay less than one of
+a hundred requests, although a sync of the archive can delay commits, and the threads wait for each other's use of the
+interpreter."""
 IDLE_PAUSE_FACTOR = 1.0
 """The same, while nothing else is written."""
 IDLE_S = 1.0
@@ -73,7 +73,6 @@ class Retention:
         self._batch: asyncio.Task[int | None] | None = None
         self._last_write_s = monotonic()
         self._limit = FIRST_BATCH
-        self._delaying_s = 0.0
         self._is_settled = False
         self._is_failing = False
         self._is_closed = False
@@ -129,7 +128,7 @@ class Retention:
     async def _run(self) -> None:
         after: int | None = 0
         while True:
-            self._delaying_s = 0.0
+            begin_s = self._monotonic()
             try:
                 self._batch = asyncio.create_task(self._archive_after(after or 0))
                 after = await asyncio.shield(self._batch)
@@ -137,7 +136,7 @@ class Retention:
                 if after is None:
                     await asyncio.sleep(self._interval_s)
                 else:
-                    await self._pause(self._delaying_s)
+                    await self._pause(self._monotonic() - begin_s)
                 continue
             except QueueClosedError:
                 return
@@ -148,7 +147,7 @@ class Retention:
             await asyncio.sleep(FAILURE_S)
 
     async def _pause(self, batch_s: float) -> None:
-        """Pauses after a batch that delayed requests for this time. Ends the pause earlier if nothing is written."""
+        """Pauses after a batch that took this number of seconds. Ends the pause earlier if nothing is written."""
         await asyncio.sleep(batch_s * IDLE_PAUSE_FACTOR)
         end_s = self._monotonic() + batch_s * (PAUSE_FACTOR - IDLE_PAUSE_FACTOR)
         while (left_s := end_s - self._monotonic()) > 0 and not self._is_idle:  # noqa: ASYNC110 - nothing signals idleness
@@ -171,12 +170,9 @@ class Retention:
             # Until the result is known, the last member of the archive is not confirmed.
             self._is_settled = False
             command, lines = await self._thread.run(self._encode, expired.orders)
-            begin_s = self._monotonic()
             if self._archive is not None:
                 command = replace(command, member=await self._thread.run(self._append, self._archive, lines))
-            is_archived = await self._writes.submit(command, size=len(expired.orders))
-            self._delaying_s = self._monotonic() - begin_s
-            if not is_archived:
+            if not await self._writes.submit(command, size=len(expired.orders)):
                 return after  # one of these orders was erased in the meantime
             self._is_settled = True
         return expired.last
