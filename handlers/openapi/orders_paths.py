@@ -7,6 +7,7 @@ from handlers.openapi.operations import README_ORDER, operation, query, ref, res
 from handlers.openapi.order_paths import README_ORDER_VIEW
 from handlers.openapi.problems import ACTION, PARTLY_RETRIED, PARTLY_SENT, STORAGE
 from handlers.openapi.schemas import COUNT, ID, Schema
+from handlers.orders.error_filter import MAX_EXAMINED
 from handlers.orders.listing import DEFAULT_LIMIT, JSON, MAX_LIMIT, NDJSON
 from handlers.problems.problem import (
     INVALID_ORDER,
@@ -22,6 +23,12 @@ _EVENTS = 'id: 1f-1\nevent: order\ndata: {"order_id":12345,"user_id":1,"status":
 _LINES = "".join(f"{json.dumps(README_ORDER | {'order_id': order_id})}\n" for order_id in (12345, 12346))
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _TIME_FORMATS = "RFC 3339, such as `2025-03-01T12:00:00Z`, or `2025-03-01 12:00:00` as in responses, in UTC."
+_ERROR: Schema = {"type": "string", "minLength": 1}
+_WITH_ERROR = "Only orders whose `error` contains this text."
+_EXAMINED = (
+    f"A request examines up to {MAX_EXAMINED} orders, so a page can have fewer orders than `limit`, but still have a "
+    "`next_cursor`."
+)
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
 _EXPORT: Schema = {"type": "string", "description": "Each line is an `OrderView` with one more member, `cursor`."}
 _EXPORTED = f"{json.dumps(README_ORDER_VIEW | {'cursor': 'MToz'})}\n"
@@ -63,6 +70,11 @@ def _list() -> Schema:
         parameters=[
             query("status", ref("Status"), "Only orders with this status."),
             query("user_id", ID, "Only orders of this user."),
+            query(
+                "error",
+                _ERROR,
+                f"{_WITH_ERROR} {_EXAMINED}",
+            ),
             query("created_after", _TIME, f"Only orders created at this time or later. {_TIME_FORMATS}"),
             query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
             query("oldest_first", {"enum": ["true", "false"], "default": "false"}, "Whether old orders come first."),
@@ -125,7 +137,7 @@ def _retry() -> Schema:
         tag=_TAG,
         parameters=[
             query("status", {"enum": ["Failed", "Pending"]}, "The status of the orders to retry.", required=True),
-            query("error", {"type": "string", "minLength": 1}, "Only orders whose `error` contains this text."),
+            query("error", _ERROR, _WITH_ERROR),
             query("created_after", _TIME, f"Only orders created at this time or later. {_TIME_FORMATS}"),
             query("created_before", _TIME, f"Only orders created before this time. {_TIME_FORMATS}"),
         ],

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from handlers.orders import export
 from handlers.orders.cursor import cursor_of, parse_cursor
+from handlers.orders.error_filter import page_with_error
 from handlers.orders.order_view import OrderView, order_view
 from handlers.requests.base_handler import BaseHandler
 from handlers.requests.query_parameters import QueryParameters
@@ -20,7 +21,7 @@ from models.parsing.order_body import MAX_ID
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
-FILTERS = ("status", "user_id", "created_after", "created_before", "oldest_first", "limit")
+FILTERS = ("status", "user_id", "error", "created_after", "created_before", "oldest_first", "limit")
 CURSOR = "cursor"
 FORMAT = "format"
 JSON, NDJSON = "json", "ndjson"
@@ -50,17 +51,11 @@ class ListingHandler(BaseHandler):
         query = _parse_query(parameters)
         listing = query.listing
         try:
-            page = await self._read(listing)
+            page = await self._read(listing, query.error)
         except asyncio.CancelledError:  # the client has disconnected
             return
         if query.is_export:
-            await export.export(
-                self,
-                replace(page, last=None) if query.has_limit else page,
-                lambda last: self._read(replace(listing, last=last)),
-                oldest_first=listing.oldest_first,
-                in_flight=self._in_flight,
-            )
+            await self._export(query, page)
             return
         last = page.last
         if listing.oldest_first and last is None:
@@ -73,7 +68,25 @@ class ListingHandler(BaseHandler):
 
     head = get
 
-    def _read(self, listing: Listing) -> asyncio.Future[Page]:
+    async def _export(self, query: "_Query", first: Page) -> None:
+        listing, left = query.listing, query.listing.limit
+
+        def within_limit(page: Page) -> Page:
+            nonlocal left
+            left -= len(page.orders) if query.has_limit else 0
+            return page if left else replace(page, last=None)
+
+        async def next_page(last: int) -> Page:
+            return within_limit(await self._read(replace(listing, last=last, limit=left), query.error))
+
+        await export.export(
+            self, within_limit(first), next_page, oldest_first=listing.oldest_first, in_flight=self._in_flight
+        )
+
+    async def _read(self, listing: Listing, error: str | None) -> Page:
+        return await (self._list(listing) if error is None else page_with_error(self._list, listing, error))
+
+    def _list(self, listing: Listing) -> asyncio.Future[Page]:
         self._page = self._service.list_orders(listing)
         return self._page
 
@@ -87,9 +100,14 @@ class ListingHandler(BaseHandler):
 
 
 class _Query(NamedTuple):
-    """What a request asks for. `is_export` is whether it asks for NDJSON, `has_limit` whether it limits the orders."""
+    """What a request asks for.
+
+    `error` is a text that the errors of the orders must contain. `is_export` is whether the request asks for NDJSON,
+    `has_limit` whether it limits the number of orders.
+    """
 
     listing: Listing
+    error: str | None
     is_export: bool
     has_limit: bool
 
@@ -117,7 +135,7 @@ def _parse_query(parameters: QueryParameters) -> _Query:
         created_from_us=created_from_us,
         created_until_us=created_until_us,
     )
-    return _Query(listing, is_export, has_limit=limit is not None)
+    return _Query(listing, parameters.text("error"), is_export, has_limit=limit is not None)
 
 
 def _next_query(parameters: QueryParameters, cursor: str) -> str:

@@ -151,6 +151,10 @@ def five_orders(api: RunningApi, io_loop: IOLoop) -> RunningApi:
         ("created_after=2025-03-01T12:00:01Z&created_before=2025-03-01T12:00:03Z&user_id=1", [3]),
         ("created_after=9999-12-31T23:59:59-23:59", []),
         ("created_before=0001-01-01T00:00:00Z", []),
+        ("error=no%20stock", [1]),
+        ("error=stock&status=Failed&user_id=1", [1]),
+        ("error=stock&status=Pending", []),
+        ("error=Stock", []),
     ],
 )
 async def test_each_filter_selects_the_matching_orders(
@@ -173,6 +177,7 @@ async def test_each_filter_selects_the_matching_orders(
         ("limit=0", ["limit"]),
         ("limit=201", ["limit"]),
         ("limit=", ["limit"]),
+        ("error=", ["error"]),
         ("created_after=yesterday", ["created_after"]),
         ("created_before=2025-03-01T12:00:00+02:00", ["created_before"]),
         ("offset=10", ["offset"]),
