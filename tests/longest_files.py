@@ -1,7 +1,8 @@
 """The test files that take longest. They start first, so that all pytest processes have work until the end."""
 
 LONGEST_FILES = (
-    *("server/test_dashboard.py", "load/chaos/test_chaos.py", "server/test_openapi.py", "server/test_webhook.py"),
+    *("server/dashboard/test_connection.py", "server/dashboard/test_keys.py", "server/dashboard/test_layout.py"),
+    *("load/chaos/test_chaos.py", "server/test_openapi.py", "server/test_webhook.py"),
     *("server/test_postgresql_outages.py", "models/postgresql/test_broken_connections.py", "server/test_abuse.py"),
     *("docs/test_readme_load.py", "server/test_commands_of_servers.py", "load/bench/test_command.py"),
     *("server/test_lost_servers.py", "server/test_events.py", "server/test_events_of_servers.py"),
