@@ -2,6 +2,7 @@
 
 import { dateOf, duration, moment } from "./format.js";
 import { onActions, showActions } from "./list.js";
+import { readable } from "./readable.js";
 
 const byId = (id) => document.getElementById(id);
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
@@ -121,7 +122,7 @@ function attemptItem({ number, started_at: start, ended_at: end, outcome, error 
   const item = document.createElement("li");
   const time = start === null ? "–" : moment(new Date(start));
   const length = start === null || end === null ? "" : duration((new Date(end) - new Date(start)) / 1_000);
-  for (const text of [`Attempt ${number.rawJSON}`, outcome ?? "running", time, length, error ?? ""]) {
+  for (const text of [`Attempt ${number.rawJSON}`, outcome ?? "running", time, length, readable(error ?? "")]) {
     const part = document.createElement("span");
     part.textContent = text;
     item.append(part);
@@ -131,6 +132,7 @@ function attemptItem({ number, started_at: start, ended_at: end, outcome, error 
 
 function textOf(name, value) {
   if (value === null) return "–";
+  if (name === "error") return readable(value);
   if (name.endsWith("_time") && typeof value === "string") return `${moment(dateOf(value))} (${value} UTC)`;
   if (name.endsWith("_at")) return `${moment(new Date(value))} (${value})`;
   const text = typeof value === "object" ? value.rawJSON : value;

@@ -1,6 +1,7 @@
 // A list of orders: a table with a row for each. Updates keep the focus and the row that the user points at.
 
 import { count, dateOf, moment } from "./format.js";
+import { readableLine } from "./readable.js";
 
 const FIRST_LIMIT = 10;
 const LONGEST_LIMIT = 160;
@@ -139,11 +140,12 @@ function fill(row, order) {
   write(row, ".status span", order.status);
   write(row, ".created time", moment(created));
   write(row, ".attempts", order.attempts.rawJSON);
-  write(row, ".error", order.error ?? "");
+  const error = readableLine(order.error ?? "");
+  write(row, ".error", error);
   row.dataset.status = order.status;
   row.querySelector("time").dateTime = created.toISOString();
   row.querySelector("time").title = `${order.created_time} UTC`;
-  row.querySelector(".error").title = order.error ?? "";
+  row.querySelector(".error").title = error;
   const focused = row.querySelector(".act button:focus");
   showActions(row, order);
   if (focused?.hidden) row.querySelector(".id button").focus();

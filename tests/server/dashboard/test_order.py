@@ -45,3 +45,21 @@ def test_the_dialog_shows_the_attempts_and_retries_a_waiting_order_now(browser: 
         expect(attempts).to_have_count(2)
         expect(attempts.last).to_contain_text("Attempt 2")
         expect(dialog.get_by_role("button", name="Cancel order 1")).to_be_visible()
+
+
+def test_only_markup_is_removed_from_errors(browser: Browser, server: ServerProcess) -> None:
+    cases = {
+        "a < b, <class 'ValueError'>, List<B>": "a < b, <class 'ValueError'>, List<B>",
+        "no &amp; yes": "no &amp; yes",
+        "two<br>lines": "two\nlines",
+        "1 &times; <b>closed</b>": "1 \N{MULTIPLICATION SIGN} closed",
+        "<title>T</title><h1>T is down</h1><p>now": "T is down\nnow",
+        "<html><head><style>b { color: red }</style></head><!-- <b> --><body>cut <b of": "cut",
+        "<html><script>let a = 1": "A page without text",
+        "<!DOCTYPE html><pre>one\n  two</pre>": "one\ntwo",
+    }
+    read = (
+        "async errors => { const { readable } = await import('/dashboard/readable.js'); return errors.map(readable); }"
+    )
+    with opened(browser, server) as watched:
+        assert watched.page.evaluate(read, list(cases)) == list(cases.values())
