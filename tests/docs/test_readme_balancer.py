@@ -81,8 +81,8 @@ def serves(page: Page, server: ServerProcess) -> bool:
 
 def latest(page: Page, order_id: int) -> Locator:
     name = page.get_by_role("heading", name="Latest", exact=True)
-    button = page.get_by_role("button", name=str(order_id), exact=True)
-    return page.locator("section.list", has=name).locator("tbody tr", has=button)
+    link = page.get_by_role("link", name=str(order_id), exact=True)
+    return page.locator("section.list", has=name).locator("tbody tr", has=link)
 
 
 def post_until_accepted(client: Client, order_id: int) -> None:

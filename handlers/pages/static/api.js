@@ -7,6 +7,7 @@ const TIMEOUT_MS = 30_000; // the server responds within 10 s, even if its datab
 export class Problem extends Error {
   constructor({ status, title, detail, retryAfterS }) {
     super(detail ? `${title}: ${detail}` : title);
+    this.detail = detail ?? title;
     this.status = status;
     this.retryAfterS = retryAfterS;
   }
@@ -75,5 +76,6 @@ export class Api {
 async function problemOf(response) {
   const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
   const members = await response.json().catch(() => ({}));
-  return new Problem({ title: `Status ${response.status}`, ...members, status: response.status, retryAfterS });
+  const detail = members.errors?.map(({ parameter, detail }) => `${parameter} ${detail}`).join("; ") ?? members.detail;
+  return new Problem({ title: `Status ${response.status}`, ...members, detail, status: response.status, retryAfterS });
 }

@@ -16,9 +16,10 @@ const COUNTS = ["total", "pending", "processing", "completed", "failed", "cancel
 const byId = (id) => document.getElementById(id);
 const api = new Api({ needsKey: document.querySelector("meta[name=orders-keys]").content === "yes" });
 const charts = new Charts(byId("charts"), { onStale: () => stream.open() });
-const orders = new Orders(api);
+const orders = new Orders(api, { onView: showTitle });
 const processing = new Processing(api);
 const stream = new Stream({ api, path: () => charts.path, onEvent, onLive, onLost, onGone, onUnauthorized });
+let failedCount = 0;
 let lostAt = null; // when the connection was lost; null while it is live
 let lossTimer;
 
@@ -35,12 +36,18 @@ function showMetrics(metrics) {
   byId("oldest_pending_seconds").textContent = metrics.pending_orders ? duration(metrics.oldest_pending_seconds) : "–";
   byId("uptime").textContent = `up ${duration(Math.floor(metrics.uptime_seconds))}`;
   byId("figures").dataset.failed = metrics.failed_orders > 0 ? "some" : "none";
-  document.title = metrics.failed_orders ? `${count(metrics.failed_orders)} failed · Orders` : "Orders";
+  failedCount = metrics.failed_orders;
+  showTitle();
   showStorage(metrics.storage);
   showServers(metrics.servers);
   processing.show(metrics.paused);
   processing.showDeliveries(metrics.deliveries_paused);
   orders.setCounts(COUNTS.map((name) => metrics[name]).join(), metrics.failed_orders);
+}
+
+function showTitle() {
+  const state = document.body.dataset.link === "gone" ? "Not connected" : failedCount && `${count(failedCount)} failed`;
+  document.title = [state, orders.title, "Orders"].filter(Boolean).join(" · ");
 }
 
 function showStorage({ is_writable: isWritable, is_readable: isReadable }) {
@@ -54,6 +61,7 @@ function showStorage({ is_writable: isWritable, is_readable: isReadable }) {
 function onLive(headers) {
   clearTimeout(lossTimer);
   lostAt = null;
+  document.body.dataset.scope = headers.get("Orders-Key-Scope");
   processing.setScope(headers.get("Orders-Key-Scope"));
   showLink("live", "Live");
   alarm("alarm", "");
@@ -73,7 +81,7 @@ function onGone(problem) {
     alarm("alarm", `No connection to the server since ${since}: what is shown is from before. Trying again.`);
   }
   showLink("gone", problem.status ? problem.message : "Not connected");
-  document.title = "Not connected · Orders";
+  showTitle();
 }
 
 async function onUnauthorized(problem) {

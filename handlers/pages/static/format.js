@@ -20,6 +20,12 @@ export function axisNumber(number, top) {
   return number < 1_000_000 ? `${plain.format(number / 1_000)}k` : `${plain.format(number / 1_000_000)}M`;
 }
 
+/** An amount: 1,234.5. `rawJSON` has the number without rounding. */
+export const amount = ({ rawJSON }) => rawJSON.replace(/^\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
+
+/** A measured duration: milliseconds below a second. */
+export const precise = (seconds) => (seconds < 1 ? `${whole.format(seconds * 1_000)} ms` : duration(seconds));
+
 /** Seconds in their two largest units: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
 export function duration(seconds) {
   if (seconds < 9.95) return `${short.format(Math.round(seconds * 100) / 100)} s`;
@@ -47,3 +53,9 @@ export function moment(date) {
 
 /** The Date of a text such as "2025-03-01 12:00:00", as the server sends it, in UTC. */
 export const dateOf = (text) => new Date(`${text.replace(" ", "T")}Z`);
+
+/** A Date as the value of an input of the type datetime-local, in the user's time zone. */
+export function localValue(date) {
+  const local = new Date(date - date.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19);
+}

@@ -1,55 +1,27 @@
 // A list of orders: a table with a row for each. Updates keep the focus and the row that the user points at.
 
-import { count, dateOf, moment } from "./format.js";
+import { onActions, showActions } from "./actions.js";
+import { amount, count, dateOf, moment } from "./format.js";
 import { readableLine } from "./readable.js";
+import { orderUrl } from "./routes.js";
 
-const FIRST_LIMIT = 10;
-const LONGEST_LIMIT = 160;
 const hasPointer = matchMedia("(hover: hover)");
 
-/** Whether an order in this state allows each action. */
-const ALLOWS = {
-  retry: (order) => order.status === "Failed" || order.next_attempt_at !== null,
-  cancel: (order) => order.status === "Pending",
-};
-
-/** Shows the action buttons that the order's state allows, and hides the others. */
-export function showActions(element, order) {
-  for (const button of element.querySelectorAll("[data-action]")) {
-    button.hidden = !ALLOWS[button.dataset.action](order);
-    button.setAttribute("aria-label", `${button.textContent} order ${order.order_id.rawJSON}`);
-  }
-}
-
-/** Calls `onAct` with the action and the button when an action button is pressed. */
-export function onActions(element, onAct) {
-  for (const button of element.querySelectorAll("[data-action]")) {
-    button.addEventListener("click", () => onAct(button.dataset.action, button));
-  }
-}
-
 /**
- * One list. `load(limit)` resolves to `{orders, hasMore}`. `onAct` is called with an order and an action, `onOpen` with
- * an order to show in the dialog, `onMore` when the user requests a longer list, and `onLeave` when the pointer leaves
- * the list. While the pointer is over the list, no row is added, moved or removed.
+ * One list. `load()` resolves to the orders of the list. `onAct` is called with an order, an action and the pressed button,
+ * `onLeave` when the pointer leaves the list, and `onRows` after rows have been added, removed or changed. While the pointer
+ * is over the list, no row is added, moved or removed.
  */
 export class OrderList {
   #options;
   #section;
   #rows = new Map();
-  #limit = FIRST_LIMIT;
   #fetches = 0;
 
   constructor({ title, empty, ...options }) {
     this.#options = options;
     this.#section = document.getElementById("list-template").content.cloneNode(true).firstElementChild;
-    this.#find("h2").textContent = title;
-    this.#find("table").setAttribute("aria-label", title);
-    this.#find(".empty").textContent = empty;
-    this.#find(".more button").addEventListener("click", () => {
-      this.#limit = Math.min(this.#limit * 2, LONGEST_LIMIT);
-      options.onMore(this);
-    });
+    this.setTexts(title, empty);
     this.#find("tbody").addEventListener("pointerleave", options.onLeave);
   }
 
@@ -57,23 +29,59 @@ export class OrderList {
     return this.#section;
   }
 
-  /** Adds a button beside the title. */
-  addButton(button) {
-    this.#find(".heading .buttons").append(button);
+  /** Sets the title, and the text that is shown instead of an empty table. */
+  setTexts(title, empty) {
+    this.#find("table").setAttribute("aria-label", title);
+    write(this.#section, "h2", title);
+    write(this.#section, ".empty", empty);
   }
 
-  focus() {
-    this.#find("h2").focus();
+  /** The rows, each with its `order`. */
+  get rows() {
+    return [...this.#rows.values()];
+  }
+
+  /** Adds an element beside the title. */
+  addToHeading(element) {
+    this.#find(".heading .buttons").append(element);
+  }
+
+  /** Adds an element between the title and the orders, or below the orders. */
+  add(element, isBelow = false) {
+    if (isBelow) this.#section.append(element);
+    else this.#find("table").before(element);
+  }
+
+  /** Whether the order with this id is in the list. */
+  has(id) {
+    return this.#rows.has(id);
+  }
+
+  /** Moves the focus to the link of this order, or to the title if the list does not have the order. */
+  focus(id = null) {
+    (this.#rows.get(id)?.querySelector(".id a") ?? this.#find("h2")).focus();
   }
 
   /** Fetches the orders, and shows them unless a later fetch has begun in the meantime. */
   async refresh() {
     const number = ++this.#fetches;
-    const { orders, hasMore } = await this.#options.load(this.#limit);
-    if (number === this.#fetches) this.show(orders, hasMore);
+    const orders = await this.#options.load();
+    if (number !== this.#fetches) return;
+    this.#section.ariaBusy = null;
+    this.#show(orders);
   }
 
-  show(orders, hasMore = false) {
+  /** Removes all rows, and ignores the fetch that is running. */
+  clear() {
+    this.#fetches += 1;
+    this.#rows.clear();
+    this.#find("tbody").replaceChildren();
+    this.#find("table").hidden = this.#find(".empty").hidden = true;
+    this.#section.ariaBusy = "true";
+    this.#options.onRows?.();
+  }
+
+  #show(orders) {
     // Otherwise a click could act on a different order than the one that the user pointed at.
     if (hasPointer.matches && this.#find("tbody").matches(":hover")) {
       for (const order of orders) this.update(order);
@@ -89,26 +97,25 @@ export class OrderList {
       else if (row.nextElementSibling !== next) this.#find("tbody").insertBefore(row, next);
       fill(row, order);
     }
-    const isAtEnd = this.#limit >= LONGEST_LIMIT;
-    if ((isAtEnd || !hasMore) && this.#find(".more button") === document.activeElement) this.focus();
+    alignAmounts([...this.#find("tbody").querySelectorAll(".amount")]);
     this.#find(".empty").hidden = orders.length > 0;
     this.#find("table").hidden = orders.length === 0;
-    this.#find(".more").hidden = !hasMore;
-    this.#find(".more button").hidden = isAtEnd;
-    this.#find(".more span").hidden = !isAtEnd;
+    this.#options.onRows?.();
   }
 
   /** Shows the new state of an order, if it is in the list. */
   update(order) {
     const row = this.#rows.get(idOf(order));
-    if (row) fill(row, order);
+    if (!row) return;
+    fill(row, order);
+    this.#options.onRows?.();
   }
 
   #add(order, next) {
     const row = document.getElementById("row-template").content.cloneNode(true).firstElementChild;
     this.#rows.set(idOf(order), row);
     this.#find("tbody").insertBefore(row, next);
-    row.querySelector(".id button").addEventListener("click", () => this.#options.onOpen(row.order));
+    row.querySelector(".id a").href = orderUrl(idOf(order));
     onActions(row, (action, button) => this.#options.onAct(row.order, action, button));
     return row;
   }
@@ -120,7 +127,7 @@ export class OrderList {
     row.remove();
     if (!hadFocus) return;
     // Does not focus the neighbour's action button: a key pressed twice would act on another order.
-    (neighbour?.querySelector(".id button") ?? this.#find("h2")).focus();
+    (neighbour?.querySelector(".id a") ?? this.#find("h2")).focus();
   }
 
   #find(selector) {
@@ -132,27 +139,40 @@ const idOf = (order) => order.order_id.rawJSON;
 
 function fill(row, order) {
   row.order = order;
-  const created = dateOf(order.created_time);
-  write(row, ".id button", idOf(order));
+  const error = readableLine(order.error ?? "");
+  write(row, ".id a", idOf(order));
   write(row, ".user", order.user_id.rawJSON);
   write(row, ".items", count(order.item_ids.length));
-  write(row, ".amount", order.total_amount.rawJSON);
+  write(row, ".amount", amount(order.total_amount));
   write(row, ".status span", order.status);
-  write(row, ".created time", moment(created));
   write(row, ".attempts", order.attempts.rawJSON);
-  const error = readableLine(order.error ?? "");
   write(row, ".error", error);
+  writeTime(row, ".created time", dateOf(order.created_time));
+  writeTime(row, ".next time", order.next_attempt_at && new Date(order.next_attempt_at), "due");
   row.dataset.status = order.status;
-  row.querySelector("time").dateTime = created.toISOString();
-  row.querySelector("time").title = `${order.created_time} UTC`;
   row.querySelector(".error").title = error;
   const focused = row.querySelector(".act button:focus");
   showActions(row, order);
-  if (focused?.hidden) row.querySelector(".id button").focus();
+  if (focused?.hidden) row.querySelector(".id a").focus();
+}
+
+/** Aligns the decimal points: appends what an amount lacks to the longest fraction, invisibly (orders.css). */
+function alignAmounts(cells) {
+  const fractions = cells.map(({ textContent }) => /\..*|$/.exec(textContent)[0]);
+  const longest = fractions.reduce((a, b) => (b.length > a.length ? b : a), "");
+  cells.forEach((cell, index) => (cell.dataset.lacks = longest.slice(fractions[index].length)));
 }
 
 /** Sets a text only if it differs, to keep a selection of the user. */
-function write(row, selector, text) {
-  const element = row.querySelector(selector);
+function write(parent, selector, text) {
+  const element = parent.querySelector(selector);
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Shows a Date. Without one, shows `otherwise`. */
+function writeTime(row, selector, date, otherwise) {
+  write(row, selector, date ? moment(date) : otherwise);
+  const element = row.querySelector(selector);
+  if (date) element.dateTime = date.toISOString();
+  element.title = date ? element.dateTime : "";
 }

@@ -1,170 +1,157 @@
-// The lists below the charts: failed orders, latest orders and search results, and the actions on them.
+// The views of the page: the overview, a list and an order. The URL says which one is shown.
 
+import { Actions } from "./actions.js";
 import { Problem } from "./api.js";
-import { confirmAction, OrderDialog } from "./dialogs.js";
-import { count } from "./format.js";
-import { OrderList } from "./list.js";
-import { runAction, showNotice } from "./notices.js";
+import { idOf } from "./filters.js";
+import { Listing } from "./listing.js";
+import { showNotice } from "./notices.js";
+import { OrderPage } from "./order.js";
+import { Overview } from "./overview.js";
+import { listUrl, orderUrl, OVERVIEW, routeOf } from "./routes.js";
 
 const REFRESH_MS = 5_000; // orders can change while the counts stay the same
-const HIGHEST_ID = 2n ** 63n - 1n;
-const GROUPED = /^\d{1,3}([,'’_\s]\d{3})+$/;
-const TERMINAL_STATUSES = new Set(["Completed", "Failed", "Cancelled"]);
+const VIEW_IDS = { overview: "overview", list: "listing", order: "order" };
 
 const byId = (id) => document.getElementById(id);
 
-/** The lists. Call `setCounts` with each metrics event of the server. */
+/** The views. Call `setCounts` with each metrics event of the server. `onView` is called when another view is shown. */
 export class Orders {
   #api;
-  #failed;
-  #latest;
-  #found = null;
-  #dialog = new OrderDialog({ onAct: (...given) => this.#act(...given) });
-  #retryAll;
-  #failedCount = 0;
+  #onView;
+  #views;
+  #shown = null;
+  #leftOrder = null;
+  #back = OVERVIEW;
+  #isFocusDue = false;
   #counts = "";
   #shownCounts = "";
   #shownAt = 0;
   #retryAt = 0;
   #isRefreshing = false;
   #isPaused = false;
-  #searches = 0;
-  #running = new Set();
   #actedOn = new Set();
 
-  constructor(api) {
+  constructor(api, { onView }) {
     this.#api = api;
-    this.#failed = this.#listOf("Failed", "No order has failed.", "status=Failed");
-    this.#latest = this.#listOf("Latest", "There is no order yet. POST /order takes the first one.", "");
-    this.#retryAll = button("Retry all", () => this.#retryAllFailed());
-    this.#retryAll.hidden = true;
-    this.#failed.addButton(this.#retryAll);
-    byId("lists").append(this.#failed.element, this.#latest.element);
+    this.#onView = onView;
+    const onLeave = () => this.#refreshNow();
+    const actions = new Actions(api, { onOrder: (...given) => this.#update(...given), onDone: onLeave });
+    const parts = { api, actions, onLeave };
+    this.#views = { overview: new Overview(parts), list: new Listing(parts), order: new OrderPage(parts) };
     byId("find").addEventListener("submit", (event) => this.#find(event));
     byId("pause").addEventListener("click", () => this.#pause());
     document.addEventListener("visibilitychange", () => this.#refresh());
+    addEventListener("hashchange", () => this.#open());
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // its URL is none of a view
+      byId("lists").focus();
+    });
+    this.#open();
   }
 
-  /** Refreshes the lists if the counts have changed, or if REFRESH_MS have passed. */
+  /** The title of the view; empty for the overview. */
+  get title() {
+    return this.#view.title;
+  }
+
+  /** Refreshes the view if the counts have changed, or if REFRESH_MS have passed. */
   setCounts(counts, failedCount) {
     this.#counts = counts;
-    this.#failedCount = failedCount;
-    if (failedCount === 0 && document.activeElement === this.#retryAll) this.#failed.focus();
-    this.#retryAll.hidden = failedCount === 0;
+    this.#views.overview.setFailedCount(failedCount);
+    if (this.#shown.view === "order") this.#view.tick();
     this.#refresh();
   }
 
-  /** Makes the next `setCounts` refresh the lists, even if the counts have not changed. */
+  /** Makes the next `setCounts` refresh the view, even if the counts have not changed. */
   invalidate() {
-    this.#shownCounts = "";
+    this.#shownCounts = null;
   }
 
-  /** Fetches the lists one after the other, if they are due. Does nothing if a refresh is already running. */
+  get #view() {
+    return this.#views[this.#shown.view];
+  }
+
+  /** Shows the view that the URL names. */
+  #open() {
+    const before = this.#shown;
+    const route = routeOf(location.hash);
+    this.#shown = route;
+    this.#leftOrder = before?.view === "order" ? before.id : null;
+    if (before && before.view !== "order") this.#back = before.view === "list" ? listUrl(before.filters) : OVERVIEW;
+    document.body.dataset.view = route.view;
+    for (const name of Object.keys(this.#views)) byId(VIEW_IDS[name]).hidden = name !== route.view;
+    if (route.view === "list") this.#view.open(route.filters);
+    if (route.view === "order") this.#view.open({ id: route.id, back: this.#back });
+    const url = route.view === "list" ? listUrl({ ...route.filters, cursor: null }) : null;
+    for (const link of document.querySelectorAll(".tiles a")) {
+      if (link.hash === url) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    if (!before) return;
+    this.#isFocusDue = true;
+    this.#retryAt = 0;
+    byId("behind").textContent = "";
+    showNotice("");
+    this.#onView();
+    this.#refreshNow();
+  }
+
+  #refreshNow() {
+    this.invalidate();
+    this.#refresh();
+  }
+
+  /** Fetches what the view shows, if that is due. A change of the view during a refresh causes another refresh. */
   async #refresh() {
     const isDue = this.#counts !== this.#shownCounts || Date.now() - this.#shownAt > REFRESH_MS;
-    if (!isDue || this.#isRefreshing || this.#isPaused || document.hidden || Date.now() < this.#retryAt) return;
+    const isHeld = (this.#isPaused && !this.#isFocusDue) || document.hidden || Date.now() < this.#retryAt;
+    if (!isDue || this.#isRefreshing || isHeld) return;
     this.#isRefreshing = true;
     const counts = this.#counts;
+    const shown = this.#shown;
+    this.#shownCounts = counts;
     try {
-      for (const list of [this.#failed, this.#latest, this.#found]) await list?.refresh();
-      for (const id of this.#actedOn) await this.#fetch(id);
-      this.#shownCounts = counts;
+      await this.#view.refresh();
+      for (const id of this.#actedOn) this.#update(await this.#api.get(`order/${id}`));
       this.#shownAt = Date.now();
       byId("behind").textContent = "";
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      byId("behind").textContent = `The lists are not up to date. ${problem.message}`;
-      this.#retryAt = Date.now() + (problem.retryAfterS || 1) * 1_000;
+      if (shown === this.#shown) this.#showFailure(problem);
     } finally {
       this.#isRefreshing = false;
+      if (shown === this.#shown) this.#focusView();
+      else this.#refreshNow();
     }
   }
 
-  /** Shows the current state of an order, and its attempts if it is in the dialog. */
-  async #fetch(id) {
-    this.#update(await this.#api.get(`order/${id}`));
-    if (this.#dialog.id === id) this.#dialog.showAttempts(await this.#api.get(`order/${id}/attempts`));
-  }
-
-  #update(order) {
-    const id = order.order_id.rawJSON;
-    if (TERMINAL_STATUSES.has(order.status) && this.#dialog.id !== id) this.#actedOn.delete(id);
-    for (const each of [this.#failed, this.#latest, this.#found, this.#dialog]) each?.update(order);
-  }
-
-  /** Runs an action on an order and shows the result. Runs it once, even if the button is pressed twice. */
-  async #act(order, action, pressed) {
-    const id = order.order_id.rawJSON;
-    const question = { title: `Cancel order ${id}?`, text: "It will not be processed. This can't be undone.", yes: "Cancel the order" };
-    if (action === "cancel" && !(await confirmAction(question))) return;
-    await this.#once(`${action} ${id}`, pressed, async () => {
-      this.#actedOn.add(id);
-      try {
-        this.#update(await this.#api.post(`order/${id}/${action}`));
-      } catch (problem) {
-        if (problem.status === 409) await this.#fetch(id);
-        throw problem;
-      }
-      this.#actedOn.add(id);
-      showNotice(action === "cancel" ? `Order ${id} is cancelled.` : `Order ${id} will be tried again.`);
-    });
-  }
-
-  async #retryAllFailed() {
-    const one = this.#failedCount === 1;
-    const text = `${one ? "One failed order" : `${count(this.#failedCount)} failed orders`} will be tried again, with attempts counted from 0.`;
-    if (!(await confirmAction({ title: "Retry all failed orders?", text, yes: "Retry all" }))) return;
-    await this.#once("retry all", this.#retryAll, async () => {
-      const { retried } = await this.#api.post("orders/retry?status=Failed");
-      showNotice(retried.rawJSON === "1" ? "One order will be tried again." : `${count(retried.rawJSON)} orders will be tried again.`);
-    });
-  }
-
-  async #once(what, pressed, work) {
-    if (this.#running.has(what)) return;
-    this.#running.add(what);
-    pressed.setAttribute("aria-disabled", "true");
-    await runAction(work);
-    this.#running.delete(what);
-    pressed.removeAttribute("aria-disabled");
+  /** Shows why a refresh failed. Later, `setCounts` tries again, unless the URL has an invalid filter. */
+  #showFailure(problem) {
     this.invalidate();
+    byId("behind").textContent = `What is shown is not up to date. ${problem.message}`;
+    this.#retryAt = problem.status === 422 ? Infinity : Date.now() + (problem.retryAfterS || 1) * 1_000;
   }
 
-  async #open(order) {
+  /** After the user has followed a link: focuses the new view. After a return from an order: focuses its row. */
+  #focusView() {
+    if (!this.#isFocusDue) return;
+    this.#isFocusDue = false;
+    if (!document.querySelector("dialog[open]")) this.#view.focus(this.#leftOrder);
+  }
+
+  /** Shows the new state of an order. `isFollowed` is whether to fetch the order until it is processed. */
+  #update(order, isFollowed = this.#actedOn.has(order.order_id.rawJSON)) {
     const id = order.order_id.rawJSON;
-    this.#dialog.open(order);
-    this.#actedOn.add(id);
-    await runAction(() => this.#fetch(id));
+    const isMoving = order.status === "Processing" || (order.status === "Pending" && order.next_attempt_at === null);
+    if (isFollowed && isMoving) this.#actedOn.add(id);
+    else this.#actedOn.delete(id);
+    for (const view of Object.values(this.#views)) view.update(order);
   }
 
-  async #find(event) {
+  #find(event) {
     event.preventDefault();
-    const given = byId("find-number").value.trim();
-    const digits = GROUPED.test(given) ? given.replace(/\D/g, "") : given;
-    if (!/^\d{1,19}$/.test(digits) || BigInt(digits) < 1n || BigInt(digits) > HIGHEST_ID) {
-      return showNotice("An id is a whole number from 1 to 9223372036854775807.", true);
-    }
-    const id = String(BigInt(digits));
-    const isOrder = byId("find-what").value === "order";
-    const list = isOrder
-      ? this.#listOf(`Order ${id}`, `There is no order ${id}.`, "", () => this.#one(id))
-      : this.#listOf(`Orders of user ${id}`, `There is no order of user ${id}.`, `user_id=${id}`);
-    const search = ++this.#searches;
-    await runAction(async () => {
-      await list.refresh();
-      if (search !== this.#searches) return;
-      list.addButton(button("Close", () => this.#closeFound()));
-      this.#found?.element.remove();
-      this.#found = list;
-      byId("find").after(list.element);
-      list.focus();
-    });
-  }
-
-  #closeFound() {
-    this.#found.element.remove();
-    this.#found = null;
-    byId("find-number").focus();
+    const id = idOf(byId("find-number").value);
+    if (id) location.hash = byId("find-what").value === "order" ? orderUrl(id) : listUrl({ user_id: id });
   }
 
   #pause() {
@@ -172,37 +159,4 @@ export class Orders {
     byId("pause").setAttribute("aria-pressed", String(this.#isPaused));
     this.#refresh();
   }
-
-  #listOf(title, empty, query, load = (limit) => this.#page(query, limit)) {
-    const onAct = (...given) => this.#act(...given);
-    const onOpen = (order) => this.#open(order);
-    const onMore = (list) => runAction(() => list.refresh());
-    const onLeave = () => {
-      this.invalidate();
-      this.#refresh();
-    };
-    return new OrderList({ title, empty, load, onAct, onOpen, onMore, onLeave });
-  }
-
-  async #page(query, limit) {
-    const { orders, next_cursor: more } = await this.#api.get(`orders?limit=${limit}${query && `&${query}`}`);
-    return { orders, hasMore: more !== null };
-  }
-
-  async #one(id) {
-    try {
-      return { orders: [await this.#api.get(`order/${id}`)] };
-    } catch (problem) {
-      if (problem.status === 404) return { orders: [] };
-      throw problem;
-    }
-  }
-}
-
-function button(text, onClick) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.addEventListener("click", onClick);
-  return element;
 }

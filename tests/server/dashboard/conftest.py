@@ -30,3 +30,10 @@ def shop(tmp_path: Path) -> Iterator[ServerProcess]:
     """`wish` in the metadata of an order makes the order fail or wait. No order fails once the file `mended` exists."""
     with UserModule(tmp_path, SHOP) as module, module.server() as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A shop like `shop`, for tests that do not mind the orders of other tests. Each test has its own users and ids."""
+    with UserModule(tmp_path_factory.mktemp("shared_shop"), SHOP) as module, module.server() as server:
+        yield server

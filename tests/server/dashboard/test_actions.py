@@ -90,15 +90,3 @@ def test_a_double_click_retries_once(browser: Browser, shop: ServerProcess) -> N
         row_of(page, "Failed", 2).get_by_role("button", name="Retry order 2").dblclick()
         expect(page.locator("#notice")).to_contain_text("Order 2 will be tried again.")
         assert [url.rpartition("/order/")[2] for url in posts] == ["2/retry"]
-
-
-def test_the_result_of_an_action_in_a_dialog_is_shown_in_the_dialog(browser: Browser, shop: ServerProcess) -> None:
-    assert shop.post(wish(1, "fail")).status == 202
-    with opened(browser, shop) as watched:
-        page = watched.page
-        row_of(page, "Failed", 1).get_by_role("button", name="1", exact=True).click()
-        dialog = page.get_by_role("dialog")
-        dialog.get_by_role("button", name="Retry order 1").click()
-        expect(dialog.get_by_role("status")).to_have_text("Order 1 will be tried again.")
-        dialog.get_by_role("button", name="Close the message").click()
-        expect(dialog.get_by_role("status")).to_have_text("")
