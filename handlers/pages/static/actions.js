@@ -1,7 +1,8 @@
 // Retries and cancels: which orders allow them, and the requests that make them. `data-needs` of an element says which scope
 // the API key needs for the element to be offered (style.css).
 
-import { confirmAction } from "./dialogs.js";
+import { forEach } from "./bulk.js";
+import { confirmAction, showOutcome } from "./dialogs.js";
 import { count } from "./format.js";
 import { runAction, showNotice } from "./notices.js";
 import { queryOf } from "./routes.js";
@@ -66,6 +67,28 @@ export class Actions {
     });
   }
 
+  /**
+   * Runs an action on each of these orders that allows it. `onProgress` is called with a text, which is empty at the end.
+   * `onLeft` is called with the orders that were refused, or not sent.
+   */
+  async actOnAll(given, action, pressed, { onProgress, onLeft }) {
+    const able = given.filter((order) => allows(order, action));
+    if (!(await confirmAction(questionFor(action, able.length, given.length - able.length)))) return;
+    await this.#once(`${action} selected`, pressed, async () => {
+      const { done, refused, stopped } = await forEach(able, (order) => this.#send(order.order_id.rawJSON, action), {
+        onValue: this.#options.onOrder,
+        onProgress: (number) => onProgress(`${number} of ${able.length}`),
+      });
+      onProgress("");
+      onLeft(able.filter((order) => !done.includes(order)));
+      if (stopped?.status === 401) throw stopped;
+      const summary = summaryOf(action, done.length);
+      const unsent = able.length - done.length - refused.length;
+      if (refused.length || stopped) showOutcome({ summary, refused, stopped, unsent });
+      else showNotice(summary);
+    });
+  }
+
   /** Retries all orders that these filters select. `what` describes the orders. */
   async retryMatching(filters, what, pressed) {
     const text = filters.status === "Failed"
@@ -92,4 +115,21 @@ export class Actions {
     pressed.removeAttribute("aria-disabled");
     this.#options.onDone();
   }
+}
+
+/** Asks to confirm an action on a number of orders, and says that the status of `others` does not allow it. */
+function questionFor(action, number, others) {
+  const [it, those] = number === 1 ? ["It", "the order"] : ["They", "the orders"];
+  const rest = others ? ` The status of ${orders(others, "other selected").toLowerCase()} does not allow it.` : "";
+  const title = `${action === "cancel" ? "Cancel" : "Retry"} ${orders(number).toLowerCase()}?`;
+  if (action === "cancel") {
+    return { title, text: `${it} will not be processed. This can't be undone.${rest}`, yes: `Cancel ${those}` };
+  }
+  const text = "Attempts of Failed orders are counted from 0. Orders that wait for a retry are tried now.";
+  return { title, text: text + rest, yes: "Retry" };
+}
+
+function summaryOf(action, number) {
+  const noun = number ? orders(number) : "No order";
+  return action === "retry" ? `${noun} will be tried again.` : `${noun} ${number > 1 ? "are" : "is"} cancelled.`;
 }

@@ -1,4 +1,7 @@
-// The dialogs: one asks for the API key, and one asks to confirm an action.
+// The dialogs: one asks for the API key, one asks to confirm an action, and one shows which orders were refused.
+
+import { count } from "./format.js";
+import { orderUrl } from "./routes.js";
 
 const byId = (id) => document.getElementById(id);
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
@@ -40,4 +43,28 @@ export function confirmAction({ title, text, yes }) {
     dialog.onclose = () => resolve(dialog.returnValue === "yes");
     dialog.showModal();
   });
+}
+
+/**
+ * Shows the result of an action on many orders, if it did not succeed for all of them. `summary` says for how many it did.
+ * `refused` is a list of `{ order, problem }`. `stopped` is the Problem before which `unsent` orders were not sent, or null.
+ */
+export function showOutcome({ summary, refused, stopped, unsent }) {
+  const dialog = byId("outcome");
+  const [done, cut] = dialog.querySelectorAll("p");
+  done.textContent = summary;
+  cut.textContent = stopped ? `${stopped.message} The action stopped. Orders without a result: ${count(unsent)}.` : "";
+  byId("refused-title").textContent = `Refused: ${count(refused.length)}`;
+  byId("refused-title").hidden = refused.length === 0;
+  dialog.querySelector("ul").replaceChildren(...refused.map(({ order, problem }) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.textContent = order.order_id.rawJSON;
+    link.href = orderUrl(link.textContent);
+    link.addEventListener("click", () => dialog.close());
+    item.append(link, ` ${problem.detail}`);
+    return item;
+  }));
+  dialog.querySelector("button").onclick = () => dialog.close();
+  dialog.showModal();
 }

@@ -116,6 +116,7 @@ export class OrderList {
     this.#rows.set(idOf(order), row);
     this.#find("tbody").insertBefore(row, next);
     row.querySelector(".id a").href = orderUrl(idOf(order));
+    row.querySelector(".pick input").setAttribute("aria-label", `Select order ${idOf(order)}`);
     onActions(row, (action, button) => this.#options.onAct(row.order, action, button));
     return row;
   }

@@ -5,6 +5,7 @@ import { errorFilter, FilterForm, titleOf } from "./filters.js";
 import { OrderList } from "./list.js";
 import { readableLine } from "./readable.js";
 import { listUrl, queryOf } from "./routes.js";
+import { Selection } from "./selection.js";
 
 const PAGE_ORDERS = 100;
 const MAX_REQUESTS = 3; // with an error as a filter, a response can have fewer orders than requested, and yet more follow
@@ -15,6 +16,7 @@ export class Listing {
   #api;
   #filters = {};
   #list;
+  #selection;
   #form;
   #kinds;
   #pages;
@@ -33,6 +35,8 @@ export class Listing {
     });
     const { element } = this.#list;
     this.#form = new FilterForm({ onChange: (filters) => (location.hash = listUrl(filters)) });
+    const onAct = (...given) => actions.actOnAll(...given);
+    this.#selection = new Selection({ list: element, rows: () => this.#list.rows, onAct });
     const extras = document.getElementById("listing-template").content.cloneNode(true);
     [this.#retry, this.#kinds, this.#pages] = [".retry-all", ".kinds", ".pages"].map((each) => extras.querySelector(each));
     this.#retry.addEventListener("click", () => {
@@ -41,7 +45,9 @@ export class Listing {
     });
     this.#list.addToHeading(this.#retry);
     this.#list.add(this.#kinds);
+    this.#list.add(this.#selection.element);
     this.#list.add(this.#pages, true);
+    element.classList.add("pickable");
     document.getElementById("listing").append(element);
   }
 
@@ -105,6 +111,7 @@ export class Listing {
     this.#pages.querySelector(".next").href = listUrl({ ...this.#filters, cursor: this.#next });
     this.#pages.hidden = !cursor && !this.#next;
     this.#retry.hidden = !["Failed", "Pending"].includes(status) || Boolean(userId) || rows.length === 0;
+    this.#selection.show();
     this.#showKinds(rows.map(({ order }) => order.error).filter(Boolean));
   }
 

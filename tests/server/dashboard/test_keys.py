@@ -112,6 +112,8 @@ def test_actions_that_a_key_may_not_perform_are_not_offered(
         page.get_by_role("link", name="All failed orders").click()
         expect(row_of(page, "Failed orders", 1)).to_be_visible()
         expect(page.get_by_role("button", name="Retry all")).to_be_visible(visible=is_admin)
+        expect(page.get_by_role("checkbox", name="Select order 1")).to_be_visible(visible=can_write)
+        expect(page.get_by_role("checkbox", name="Select all 1")).to_be_visible(visible=can_write)
         page.get_by_role("link", name="1", exact=True).click()
         shown = page.get_by_role("article", name="Order 1")
         expect(shown.get_by_role("list", name="Timeline")).to_be_visible()
