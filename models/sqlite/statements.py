@@ -165,7 +165,7 @@ SAVE_MEASUREMENTS = """
 INSERT OR REPLACE INTO measurements (interval_s, begin_s, process, measures)
 SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"""
 DELETE_MEASUREMENTS = f"""
-DELETE FROM measurements WHERE begin_s < ?1 - interval_s * {MAX_INTERVALS} OR begin_s > ?1 + {MAX_AHEAD_S}"""
+DELETE FROM measurements WHERE begin_s < ? - interval_s * {MAX_INTERVALS} OR begin_s > ? + {MAX_AHEAD_S}"""
 MEASUREMENTS = """
 SELECT json_group_array(json_array(interval_s, begin_s, process, measures)) FROM (
     SELECT * FROM measurements WHERE begin_s >= ? ORDER BY interval_s, begin_s, process)"""

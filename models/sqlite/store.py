@@ -206,7 +206,7 @@ class SqliteStore:
     def save_measurements(self, measurements: Sequence[Measurement], *, now_s: int) -> None:
         def save(transaction: Transaction) -> None:
             transaction.database.execute_sql(statements.SAVE_MEASUREMENTS, (encode_measurements(measurements),))
-            transaction.database.execute_sql(statements.DELETE_MEASUREMENTS, (now_s,))
+            transaction.database.execute_sql(statements.DELETE_MEASUREMENTS, (now_s, now_s))
 
         try:
             self._transactions.run(save)
