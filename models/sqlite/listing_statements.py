@@ -105,15 +105,27 @@ def _search_blocks(status: str | None, direction: _Direction, *, by_user: bool, 
         in_block += ["first_us < :created_until_us", "last_us >= :created_from_us"]
         conditions += ["orders.created_us >= :created_from_us", "orders.created_us < :created_until_us"]
     sort, follows, edge = direction
-    matching_block = " AND ".join([f"block {follows} {{earlier}}", *in_block])
-    first = f"SELECT block FROM {table} WHERE {matching_block} ORDER BY block {sort} LIMIT 1"
+    if status in _RARE and not by_time:
+        # Searches only the blocks that contain orders of this status.
+        next_order = f"SELECT sequence >> {BLOCK_BITS} FROM orders INDEXED BY {_INDEXES[status][0]} AND sequence"
+        after = f"(walk.block + {1 - edge} << {BLOCK_BITS}) - {1 - edge}"
+        first, following = (
+            f"{next_order} {follows} {earlier} ORDER BY sequence {sort} LIMIT 1" for earlier in (":last", after)
+        )
+    else:
+        block_of_last = f"(:last >> {BLOCK_BITS}) {'+' if edge else '-'} 1"
+        first, following = (
+            f"SELECT block FROM {table} WHERE {' AND '.join([f'block {follows} {earlier}', *in_block])} "
+            f"ORDER BY block {sort} LIMIT 1"
+            for earlier in (block_of_last, "walk.block")
+        )
     next_block = f"""SELECT blocks.block + {edge} << {BLOCK_BITS}, blocks.block, {mask}
-        FROM walk CROSS JOIN blocks ON blocks.block = ({first.format(earlier="walk.block")})
+        FROM walk CROSS JOIN blocks ON blocks.block = ({following})
         WHERE walk.block IS NOT NULL"""
     return f"""
     WITH RECURSIVE walk(position, block, mask) AS (
         SELECT block + {edge} << {BLOCK_BITS}, block, {mask} FROM blocks
-        WHERE block = ({first.format(earlier=f"(:last >> {BLOCK_BITS}) {'+' if edge else '-'} 1")})
+        WHERE block = ({first})
         UNION ALL
         {next_block}
         UNION ALL
