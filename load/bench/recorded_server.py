@@ -2,18 +2,22 @@
 
     python -m load.bench.recorded_server FILE PROGRAM [ARGUMENTS]
 
-Each line of FILE is a JSON array: the connection's number, the statement, and its parameters. Usable on any thread.
+Each line of FILE is a JSON array: a number, the statement, and its parameters. For SQLite, the number is that of the
+connection. Usable on any thread.
 """
 
 import runpy
 import sqlite3
 import sys
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Self, cast
 
 import msgspec
+
+PIPELINE = "models.postgresql.connection.pipeline"
+"""The module of the server whose class sends statements to PostgreSQL without a cursor of psycopg."""
 
 _numbers = count(1)
 
@@ -42,17 +46,33 @@ class RecordingConnection(sqlite3.Connection):
 
 
 def record_postgresql(file: Any) -> None:
-    """Write each statement to `file` before psycopg sends it."""
+    """Write each statement to `file` before it is sent to PostgreSQL: by psycopg, or by the server's own pipeline."""
     import psycopg  # Imported only here, because it is not needed for SQLite.
 
-    execute = psycopg.Cursor.execute
+    connect = vars(psycopg.Connection)["connect"].__func__
 
-    def record_and_execute(cursor: Any, query: Any, params: Any = None, **options: Any) -> Any:
+    @cache
+    def record_pipeline() -> None:
+        record_class(sys.modules[PIPELINE].StatementPipeline, file)
+
+    def connect_and_record(connection_class: Any, *arguments: Any, **options: Any) -> Any:
+        record_pipeline()  # The server has imported the module by now.
+        return connect(connection_class, *arguments, **options)
+
+    record_class(vars(psycopg)["Cursor"], file)
+    vars(psycopg)["Connection"].connect = classmethod(connect_and_record)
+
+
+def record_class(executing: Any, file: Any) -> None:
+    """Write each statement that the class executes to `file`."""
+    execute = executing.execute
+
+    def record_and_execute(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
         text = query.decode() if isinstance(query, bytes) else str(query)
-        file.write(msgspec.json.encode((id(cursor.connection), text, params or ())) + b"\n")
-        return execute(cursor, query, params, **options)
+        file.write(msgspec.json.encode((id(self), text, params or ())) + b"\n")
+        return execute(self, query, params, **options)
 
-    vars(psycopg)["Cursor"].execute = record_and_execute
+    executing.execute = record_and_execute
 
 
 def main() -> None:
