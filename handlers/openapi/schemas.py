@@ -11,6 +11,7 @@ from handlers.orders.attempts import AttemptsView
 from handlers.orders.bulk_view import MAX_LISTED, BulkView
 from handlers.orders.listing import OrderPage
 from handlers.orders.order_view import OrderView
+from models.order import ERASED_USER
 from models.parsing.order_body import MAX_AMOUNT, MAX_ID, OrderBody
 
 Schema = dict[str, Any]
@@ -51,7 +52,7 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
         "description": f"{_METADATA} At most 16 KiB of JSON. `null` is the same as no metadata."
     },
     ("OrderView", "order_id"): _INT64,
-    ("OrderView", "user_id"): _INT64,
+    ("OrderView", "user_id"): _INT64 | {"description": "0 if personal data was erased.", "minimum": ERASED_USER},
     ("OrderView", "total_amount"): {"description": "The value that was sent, as a number with the same digits."},
     ("OrderView", "created_time"): {"description": "When the order was accepted, UTC.", "pattern": _TIME},
     ("OrderView", "processed_time"): {
