@@ -57,8 +57,11 @@ WITH new AS MATERIALIZED (
     FROM (SELECT v, place FROM jsonb_array_elements(%(orders)s::jsonb) WITH ORDINALITY AS element(v, place)
         ORDER BY place) AS ordered),
 claim AS MATERIALIZED (
-    SELECT CASE WHEN %(is_claim)s AND NOT {_PAUSED} AND NOT {_IS_DUE}
-        AND NOT EXISTS (SELECT 1 FROM work WHERE {READY} AND sequence >= %(floor)s) THEN %(node)s::bigint END AS node),
+    SELECT node, CASE WHEN node IS NOT NULL THEN %(wall_us)s::bigint END AS claimed_us,
+        (node IS NOT NULL)::integer AS claims
+    FROM (SELECT CASE WHEN %(is_claim)s AND NOT {_PAUSED} AND NOT {_IS_DUE}
+        AND NOT EXISTS (SELECT 1 FROM work WHERE {READY} AND sequence >= %(floor)s)
+        THEN %(node)s::bigint END AS node) AS claiming),
 stored AS (
     INSERT INTO orders (sequence, order_id, user_id, total_amount, created_us, item_ids, metadata, trace_headers)
     SELECT sequence, order_id, user_id, total_amount, %(wall_us)s, item_ids, metadata, trace_headers
@@ -68,17 +71,18 @@ stored AS (
     ON CONFLICT (order_id) DO NOTHING RETURNING sequence),
 working AS (
     INSERT INTO work (sequence, created_us, node, claimed_us, attempts, claims)
-    SELECT sequence, %(wall_us)s, node, CASE WHEN node IS NOT NULL THEN %(wall_us)s::bigint END,
-        (node IS NOT NULL)::integer, (node IS NOT NULL)::integer
+    SELECT sequence, %(wall_us)s, node, claimed_us, claims, claims
     FROM stored CROSS JOIN claim),
+summary AS MATERIALIZED (SELECT count(*) AS inserted, min(sequence) AS first, max(sequence) AS last FROM stored),
 dated AS (
     INSERT INTO blocks (block, node, first_us, last_us)
-    SELECT DISTINCT sequence >> {BLOCK_BITS}, %(node)s::bigint, %(wall_us)s::bigint, %(wall_us)s::bigint FROM stored
+    SELECT block, %(node)s::bigint, %(wall_us)s::bigint, %(wall_us)s::bigint
+    FROM summary CROSS JOIN generate_series(first >> {BLOCK_BITS}, last >> {BLOCK_BITS}) AS series(block)
     ON CONFLICT (block, node) DO UPDATE SET first_us = least(blocks.first_us, excluded.first_us),
         last_us = greatest(blocks.last_us, excluded.last_us))
 SELECT (SELECT node IS NOT NULL FROM claim), inserted, {_NEXT_DUE}, first, CASE WHEN last - first + 1 > inserted
     THEN (SELECT json_agg(sequence ORDER BY sequence)::text FROM stored) END, {_ANNOUNCED}
-FROM (SELECT count(*) AS inserted, min(sequence) AS first, max(sequence) AS last FROM stored) AS summary"""
+FROM summary"""
 
 # Attempts
 

@@ -372,6 +372,8 @@ OUTCOMES = st.lists(
 )
 RUNS = st.integers(-3, -1)
 """Places in the list of all runs that have been claimed."""
+UNUSED = 1_000_000
+"""More than the number of orders of a batch."""
 NEW_ORDERS = st.builds(new_order, IDS, user_id=st.sampled_from([1, 1, 2]))
 SELECTIONS = st.builds(
     RetrySelection,
@@ -460,9 +462,9 @@ class StoreMachine(RuleBasedStateMachine):
         return write
 
     def _sequence(self, place: int) -> int:
-        """The sequence of the order at this place, or a sequence that is not used up."""
+        """The sequence of the order at this place, or a sequence that no order gets, not even one of the same batch."""
         orders = self._model.orders
-        return orders[place - 1].sequence if place <= len(orders) else self._engine.last_sequence() + place
+        return orders[place - 1].sequence if place <= len(orders) else self._engine.last_sequence() + UNUSED + place
 
     def _outcomes(
         self, drawn: list[tuple[int, int, Status, str | None, int | None, Ending | None, bool]]
