@@ -1,7 +1,7 @@
 """Makes all changes of a batch of writes in one transaction. Runs on the thread that opened the transaction."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 from msgspec import structs
 
@@ -21,6 +21,7 @@ from models.writes import (
     Erase,
     FinishAndClaim,
     NewOrder,
+    NewOrders,
     Outcome,
     Retry,
     RetryOrders,
@@ -63,7 +64,9 @@ def apply_batch(
     batch = Batch(writes)
     finishes = batch.of_type(FinishAndClaim)
     outcomes = [*put_back, *(outcome for write in finishes for outcome in write.all_outcomes())]
-    results_of_outcomes = finish(transaction, outcomes)
+    results_of_outcomes = cache(finish(transaction, outcomes))
+    if not all(isinstance(write, (FinishAndClaim, NewOrder, NewOrders)) for write in writes):
+        results_of_outcomes()  # It must see the orders as they are before the commands change them.
     batch.apply(Cancel, partial(cancel, transaction))
     batch.apply(Retry, partial(retry, transaction))
     batch.apply(RetryOrders, partial(retry_selected, transaction))
