@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from models.order import Attempt, Status
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from models.writes import AnyWrite, ClaimedOrders, Erase, FinishAndClaim, Insertion, Outcome, Retry
 from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
@@ -239,3 +239,16 @@ def test_recovery_ends_each_attempt_with_the_given_outcome(store: ShorthandStore
     assert (store.find_one(1).status, store.find_one(1).error) == (Status.FAILED, "killed")
     assert store.finish_and_claim([], 10) == ClaimedOrders([], due_us)
     assert (store.totals().failed, store.totals().pending, store.totals().processing) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("command", [Retry(1), Erase(1)])
+def test_an_outcome_that_is_sent_again_beside_a_command_for_its_order_is_not_rejected(
+    store: ShorthandStore, command: AnyWrite
+) -> None:
+    store.insert(new_order(1))
+    [order] = store.claim(1)
+    failed = FinishAndClaim([Outcome(order.sequence, 1, Status.FAILED, "no")], 0)
+    store.write([failed])
+    [ended, _] = store.write([failed, command])
+    assert isinstance(ended, ClaimedOrders)
+    assert ended.rejected == frozenset()
