@@ -10,7 +10,7 @@ import msgspec
 from models.commands import CAN_BE_ERASED, wrong_status
 from models.errors import OrderArchivedError, WrongStatusError
 from models.fingerprint import fingerprint
-from models.order import ERASED_USER, Order, Status
+from models.order import ERASED_USER, Order
 from models.postgresql import archiving_statements as statements
 from models.postgresql.schema import ARCHIVE_VERSION
 from models.postgresql.statements import BLOCK_BITS
@@ -60,12 +60,7 @@ def _archive(transaction: Transaction, command: ArchiveOrders) -> bool:
     transaction.execute(statements.DELETE_BLOCKS, blocks=array(blocks))
     if member is not None:
         transaction.execute(statements.SET_MEMBER, archive=member.archive, number=member.number)
-    for order in orders:
-        if order.status is Status.COMPLETED and order.processed_us is not None:
-            transaction.change.archived_completed += 1
-            transaction.change.archived_processing_us += order.processed_us - order.created_us
-        else:
-            transaction.change.archived_cancelled += 1
+    transaction.change.add_archived(orders)
     return True
 
 

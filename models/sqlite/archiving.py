@@ -43,12 +43,7 @@ def _archive(transaction: Transaction, command: ArchiveOrders) -> bool:
         execute(statement, (blocks,))
     if member is not None:
         execute(statements.SET_MEMBER, member)
-    for order in orders:
-        if order.status is Status.COMPLETED and order.processed_us is not None:
-            transaction.change.archived_completed += 1
-            transaction.change.archived_processing_us += order.processed_us - order.created_us
-        else:
-            transaction.change.archived_cancelled += 1
+    transaction.change.add_archived(orders)
     return True
 
 
