@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import count
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import psycopg
@@ -61,9 +60,7 @@ class StatementPipeline:
         self._pgconn.enter_pipeline_mode()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._sent and self._is_open():
             with suppress(psycopg.Error):
                 self.sync()
@@ -88,6 +85,7 @@ class StatementPipeline:
         self._connection.wait(self._exchange())
 
     def first_row(self, result: PGresult | None) -> Any:
+        """The first row of what libpq has received, as a tuple of Python values. None if there is no row."""
         if result is None or not result.ntuples:
             return None
         self._transformer.set_pgresult(result)
