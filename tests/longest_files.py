@@ -13,6 +13,6 @@ LONGEST_FILES = (
     *("models/moving/test_interrupted_move.py", "server/test_access.py", "models/postgresql/test_plans.py"),
     *("docs/test_readme_patroni.py", "load/cli/test_program.py", "docs/test_readme_pictures.py"),
     *("load/report/test_page_in_chromium.py", "load/test_end_to_end.py", "server/test_alerts.py"),
-    *("load/bench/test_stall_trial.py", "server/test_chart_ranges.py"),
+    *("load/bench/test_stall_trial.py", "server/dashboard/test_chart_ranges.py"),
 )
 """Paths in the folder `tests`, longest first. Each file takes at least 30 s if four processes share two busy CPUs."""

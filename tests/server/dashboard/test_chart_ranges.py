@@ -15,10 +15,10 @@ from models.clock import Clock
 from models.database_address import parse_address
 from models.measurements import Measurement, Measures
 from models.store import open_store
-from tests.browser import Watched, chromium
+from tests.browser import Watched
 from tests.live_orders import post_all
 from tests.models.shorthand_store import retry_at_once
-from tests.process import DEADLINE_S, ServerProcess, address_of
+from tests.process import ServerProcess, address_of
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +26,6 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 RATE = 5
 LENGTHS_S = {10: HOUR_S, 120: DAY_S}
 """How much is saved of intervals of each length."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=DEADLINE_S * 1_000)
-    with chromium() as browser:
-        yield browser
 
 
 def save_history(path: Path, *, length_s: int, gap_s: tuple[int, int] = (0, 0)) -> None:
