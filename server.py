@@ -57,7 +57,7 @@ from workers.log_fields import AttemptFilter
 from workers.process_exit import EXIT_DELAY_S, STDERR, exit_within, fill_standard_streams, run_until_interrupted
 from workers.processors.functions.coroutine_thread import CoroutineThread
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop can keep the GIL while a thread that returns from SQLite waits for the GIL."""
 GARBAGE_THRESHOLD = 5_000

@@ -18,6 +18,7 @@ WORKERS = ROOT / "workers" / "README.md"
 MODELS = ROOT / "models" / "README.md"
 LOAD = ROOT / "load" / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
 TYPED_IN_ORDER = (README, HANDLERS, WORKERS, MODELS)
 """The pages whose shell blocks and Python files `tests/docs/test_readme_typed_in_order.py` runs one after another."""
 ADDRESS = "127.0.0.1:8080"
@@ -34,7 +35,7 @@ class Example(NamedTuple):
 
 def pages() -> list[Path]:
     """Returns every page of the documentation. Leaves out hidden folders: pytest's cache, for example, has a README."""
-    return [README, *sorted(ROOT.glob("[!.]*/*.md")), CONTRIBUTING]
+    return [README, *sorted(ROOT.glob("[!.]*/*.md")), CONTRIBUTING, CHANGELOG]
 
 
 def blocks(page: Path = README) -> list[Example]:

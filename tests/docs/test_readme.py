@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from server import parse_settings
+from server import VERSION, parse_settings
 from tests.live_orders import assert_all_completed, wait_until_processed
 from tests.process import ROOT, ServerProcess, need, order
 from tests.readme import (
+    CHANGELOG,
     CONTRIBUTING,
     MODELS,
     README,
@@ -99,6 +100,11 @@ def test_the_readme_names_every_program_that_ci_installs() -> None:
     assert found
     readme = README.read_text()
     assert [tool for tool in found[1].split() if f"`{tool}`" not in readme] == []
+
+
+def test_the_changes_begin_with_those_of_this_version() -> None:
+    versions = re.findall(r"^## (.*)$", CHANGELOG.read_text(), re.MULTILINE)
+    assert versions[0] == VERSION
 
 
 def test_the_readme_is_short() -> None:
