@@ -34,6 +34,9 @@ PAUSE_FACTOR = 399.0
 """How long the pause after a batch is, as a multiple of the time that the batch took. So batches delay less than one of
 a hundred requests, although a sync of the archive can delay commits, and the threads wait for each other's use of the
 interpreter."""
+LONGEST_PAUSE_S = 30.0
+"""The maximum pause while orders are written. Without it, a batch that waits 10 seconds for a disk or a lock would stop
+retention for over an hour, while the database grows. Batches of up to 0.3 s still delay one of a hundred requests."""
 IDLE_PAUSE_FACTOR = 1.0
 """The same, while nothing else is written."""
 IDLE_S = 1.0
@@ -45,6 +48,11 @@ FAILURE_S = 10.0
 """How many seconds pass after a failure before the next batch."""
 
 _log = logging.getLogger("orders.retention")
+
+
+def pause_s(batch_s: float) -> float:
+    """The pause in seconds after a batch that took `batch_s` seconds, while orders are written."""
+    return min(batch_s * PAUSE_FACTOR, LONGEST_PAUSE_S)
 
 
 class Retention:
@@ -149,7 +157,7 @@ class Retention:
     async def _pause(self, batch_s: float) -> None:
         """Pauses after a batch that took this number of seconds. Ends the pause earlier if nothing is written."""
         await asyncio.sleep(batch_s * IDLE_PAUSE_FACTOR)
-        end_s = self._monotonic() + batch_s * (PAUSE_FACTOR - IDLE_PAUSE_FACTOR)
+        end_s = self._monotonic() + pause_s(batch_s) - batch_s * IDLE_PAUSE_FACTOR
         while (left_s := end_s - self._monotonic()) > 0 and not self._is_idle:  # noqa: ASYNC110 - nothing signals idleness
             await asyncio.sleep(min(left_s, IDLE_S))
 

@@ -22,7 +22,7 @@ from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.workers.recording_observer import RecordingObserver
 from workers.processors.record import RecordRunner
-from workers.retention.retention import BATCH, FAILURE_S, FIRST_BATCH
+from workers.retention.retention import BATCH, FAILURE_S, FIRST_BATCH, PAUSE_FACTOR, pause_s
 from workers.retention.settings import RetentionSettings
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
@@ -116,6 +116,11 @@ async def test_old_orders_are_archived_in_batches(
         assert newest
     assert archived_in(tmp_path / "archive") == expected
     assert store.batches == [FIRST_BATCH, BATCH - FIRST_BATCH - 1, 11]
+
+
+def test_the_pause_after_a_slow_batch_is_limited() -> None:
+    assert pause_s(0.05) == 0.05 * PAUSE_FACTOR
+    assert pause_s(10) == pause_s(60) == 30
 
 
 @pytest.mark.gen_test(timeout=LOOP_TIME_S)
