@@ -25,9 +25,7 @@ def wrong_status(order: Order | None, *, needed: str) -> WrongStatusError | None
     """The result of a command that the order's status does not allow; None if the order does not exist."""
     if order is None:
         return None
-    if order.user_id == ERASED_USER:
-        needed = f"{needed}, and not erased"
-    return WrongStatusError(order.order_id, status=order.status, needed=needed)
+    return WrongStatusError(order.order_id, status=order.status, needed=needed, is_erased=order.user_id == ERASED_USER)
 
 
 def rest_of(

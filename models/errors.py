@@ -60,10 +60,14 @@ class BacklogFullError(Exception):
 
 
 class WrongStatusError(Exception):
-    """This action is allowed only for orders with the status `needed`. Nothing was changed."""
+    """This action is allowed only for orders with the status `needed`. Nothing was changed.
 
-    def __init__(self, order_id: int, *, status: str, needed: str) -> None:
-        super().__init__(f"order {order_id} is {status}, not {needed}")
+    `state` is the status for a message, which also says whether the personal data of the order is erased.
+    """
+
+    def __init__(self, order_id: int, *, status: str, needed: str, is_erased: bool = False) -> None:
+        self.state = f"{status} and erased" if is_erased else status
+        super().__init__(f"order {order_id} is {self.state}, not {needed}")
         self.order_id = order_id
         self.status = status
         self.needed = needed

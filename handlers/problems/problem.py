@@ -121,7 +121,7 @@ def problem_for(error: BaseException | None, status: int = 500) -> Problem:
             detail = f"Order {error.order_id} ended long ago, and was moved to the archive. Its id can't be used again."
             return Problem(ORDER_ARCHIVED, detail)
         case WrongStatusError():
-            detail = f"Order {error.order_id} is {error.status}, not {error.needed}."
+            detail = f"Order {error.order_id} is {error.state}, not {error.needed}."
             return Problem(WRONG_STATUS, detail, members={"order_status": error.status})
         case (
             StorageBusyError()

@@ -214,7 +214,7 @@ class PostgresqlStore:
         return self._read(lambda: self._permission.ask(self._database.psycopg_connection))
 
     def scrub(self) -> bool:
-        """Does nothing: VACUUM removes old versions of rows."""
+        """Does nothing: VACUUM FULL removes old versions of rows."""
         return True
 
     def totals(self) -> Totals:

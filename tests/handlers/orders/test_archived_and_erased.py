@@ -87,7 +87,7 @@ async def test_an_erased_order_has_no_personal_data(api: RunningApi, caplog: pyt
     assert_is_problem(await api.post(OTHER), 409, "order-conflict")
     retry = await api.request("POST", "/order/1/retry")
     problem = assert_is_problem(retry, 409, "wrong-status", instance="/order/1/retry")
-    assert problem["detail"] == "Order 1 is Failed, not Failed or waiting for a retry, and not erased."
+    assert problem["detail"] == "Order 1 is Failed and erased, not Failed or waiting for a retry."
     assert [record.getMessage() for record in caplog.records] == ["erased the personal data of order 1"]
 
 

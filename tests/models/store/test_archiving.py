@@ -226,7 +226,7 @@ def test_an_erased_order_is_not_retried(store: ShorthandStore) -> None:
     store.erase(1)
     [refused] = store.retry(1)
     assert isinstance(refused, WrongStatusError)
-    assert "not erased" in str(refused)
+    assert str(refused) == "order 1 is Failed and erased, not Failed or waiting for a retry"
     retried = store.retry_selected(RetrySelection(status=Status.FAILED))
     assert [each.order_id for each in retried.orders] == [2]
     assert store.find_one(1).status is Status.FAILED
