@@ -28,7 +28,8 @@ _PRAGMAS = {
     "journal_mode": "wal",
     # In WAL mode, FULL syncs the WAL at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
     "synchronous": "full",
-    # Overwrites deleted content with zeros, so that no copies remain of what is erased. SQLite's default on Debian.
+    # Overwrites deleted content with zeros. SQLite's default on Debian. Copies of rows can remain in unused bytes of
+    # pages from which SQLite has moved the rows: see "Traces in the file" in models/README.md.
     "secure_delete": "on",
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,

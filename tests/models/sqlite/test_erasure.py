@@ -1,4 +1,7 @@
-"""After an erasure, no byte of the personal data is left in the file or in its WAL."""
+"""After an erasure, no byte of the personal data is left in the file or in its WAL.
+
+There are exceptions: `tests/docs/test_readme_erasure.py` stores orders of which traces are left until a VACUUM.
+"""
 
 from pathlib import Path
 
