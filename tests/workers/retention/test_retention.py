@@ -1,12 +1,13 @@
 """Old orders leave the store, and are in the archive exactly once, whatever fails in between."""
 
+import asyncio
 import gzip
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,9 +21,11 @@ from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
+from tests.process import HANGS_AFTER_S
 from tests.workers.recording_observer import RecordingObserver
+from workers.batcher import WriteBatcher
 from workers.processors.record import RecordRunner
-from workers.retention.retention import BATCH, FAILURE_S, FIRST_BATCH, PAUSE_FACTOR, pause_s
+from workers.retention.retention import BATCH, FAILURE_S, FIRST_BATCH, PAUSE_FACTOR, Retention, pause_s
 from workers.retention.settings import RetentionSettings
 from workers.service import OrderService
 from workers.service_limits import ServiceLimits
@@ -118,9 +121,42 @@ async def test_old_orders_are_archived_in_batches(
     assert store.batches == [FIRST_BATCH, BATCH - FIRST_BATCH - 1, 11]
 
 
-def test_the_pause_after_a_slow_batch_is_limited() -> None:
-    assert pause_s(0.05) == 0.05 * PAUSE_FACTOR
-    assert pause_s(10) == pause_s(60) == 30
+@pytest.mark.parametrize(("batch_s", "pause"), [(0.05, 0.05 * PAUSE_FACTOR), (10, 30), (60, 30)])
+def test_the_pause_after_a_slow_batch_is_limited(batch_s: float, pause: float) -> None:
+    assert pause_s(batch_s) == pause
+
+
+@pytest.mark.gen_test(timeout=LOOP_TIME_S)
+async def test_a_stall_does_not_stop_retention_for_long(store: FailingStore, clock: Clock, loop_time: LoopTime) -> None:
+    batches: asyncio.Queue[int] = asyncio.Queue()
+
+    class StalledWrites:
+        """Writes that take 10 seconds."""
+
+        async def submit(self, command: ArchiveOrders, *, size: int) -> bool:
+            await loop_time.advance(10)
+            batches.put_nowait(size)
+            return True
+
+    retention = Retention(
+        RetentionSettings(KEEP_S, None),
+        store=store,
+        writes=cast(WriteBatcher, StalledWrites()),
+        lines=order_line,
+        clock=clock,
+        monotonic=asyncio.get_running_loop().time,
+    )
+
+    await retention.open()
+    retention.start()
+    async with asyncio.timeout(HANGS_AFTER_S):
+        await batches.get()
+        end_s = asyncio.get_running_loop().time() + 31
+        while batches.empty():
+            # Orders arrive all the time, so the pause does not end early.
+            retention.note_writes([new_order(1)])
+            await loop_time.advance(0.25 if asyncio.get_running_loop().time() < end_s else 0)
+    await retention.close()
 
 
 @pytest.mark.gen_test(timeout=LOOP_TIME_S)
