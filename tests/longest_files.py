@@ -7,7 +7,7 @@ LONGEST_FILES = (
     *("docs/test_readme_load.py", "server/test_commands_of_servers.py", "load/bench/test_command.py"),
     *("server/test_lost_servers.py", "server/test_events.py", "server/test_events_of_servers.py"),
     *("server/test_log.py", "server/test_power_loss.py", "docs/test_readme_typed_in_order.py"),
-    *("server/test_backup.py", "server/test_clock.py", "load/chaos/test_second_server.py"),
+    *("server/test_backup.py", "server/test_clock.py", "load/chaos/injection/test_second_server.py"),
     *("docs/test_readme_proxies.py", "server/test_storage.py", "server/test_bulk.py"),
     *("server/test_waiting_of_servers.py", "server/test_failover.py", "load/bench/test_size_trials.py"),
     *("models/moving/test_interrupted_move.py", "server/test_access.py", "models/postgresql/test_plans.py"),

@@ -62,7 +62,25 @@ LOAD: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("bench", "retention"), frozenset(LAYERS_OF_LOAD) | {"fill"}),
 }
 """Which other folders and modules of load/ a folder or module of load/ may import."""
-INSIDE = {"handlers": HANDLERS, "load": LOAD}
+CHAOS: Mapping[str, frozenset[str]] = {
+    "faults": frozenset(),
+    "plan": frozenset({"faults"}),
+    "report": frozenset({"faults"}),
+    "databases": frozenset({"report"}),
+    "servers": frozenset({"report", "databases"}),
+    "target": frozenset({"report", "databases", "servers"}),
+    "webhooks": frozenset({"faults", "report", "servers"}),
+    "clients": frozenset({"faults", "report", "target"}),
+    "injection": frozenset({"faults", "report", "databases", "servers", "target", "webhooks", "clients"}),
+    "inspection": frozenset({"report", "databases", "target", "clients"}),
+    "run": frozenset(
+        {"faults", "report", "databases", "servers", "target", "webhooks", "clients", "injection", "inspection"}
+    ),
+    "command": frozenset({"faults", "plan", "report", "servers", "run"}),
+    "__main__": frozenset({"command"}),
+}
+"""Which other folders and modules of load/chaos/ a folder or module of load/chaos/ may import."""
+INSIDE = {"handlers": HANDLERS, "load": LOAD, "load/chaos": CHAOS}
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -128,10 +146,12 @@ def fault_of(room: str, path: Path, name: str) -> str | None:
         return f"is not for {room}"
     if room == "server" and top == "server":
         return "is not for server"
-    if room == top and room in INSIDE and path.name != "__init__.py":
-        importer, imported = path.with_suffix("").parts[1], name.split(".")[1]
-        if importer != imported and imported not in INSIDE[room].get(importer, frozenset()):
-            return f"is not for {room}/{importer}"
+    for folder, layers in INSIDE.items():
+        if path.is_relative_to(folder) and is_below(name, folder.replace("/", ".")) and path.name != "__init__.py":
+            depth = folder.count("/") + 1
+            importer, imported = path.with_suffix("").parts[depth], name.split(".")[depth]
+            if importer != imported and imported not in layers.get(importer, frozenset()):
+                return f"is not for {folder}/{importer}"
     if path.parts[:2] == ("workers", "processors") and is_below(name, "workers.dispatch"):
         return "is not for workers/processors"
     for package, rooms in ONLY_IN.items():
@@ -156,8 +176,9 @@ def test_each_folder_imports_only_from_the_layers_below() -> None:
 def test_every_module_of_the_product_is_read() -> None:
     read = {path for _, path in modules_of(ROOT)}
     assert {path for room in ROOMS for path in (ROOT / room).rglob("*.py")} <= read
-    for room, layers in INSIDE.items():
-        inside = {path.relative_to(ROOT / room).parts[0].removesuffix(".py") for path in (ROOT / room).rglob("*.py")}
+    for folder, layers in INSIDE.items():
+        paths = (path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.py"))
+        inside = {path.parts[0].removesuffix(".py") for path in paths}
         assert inside - {"__init__"} == set(layers)
     assert {"server.py", "store.py", "batcher.py", "routes.py", "readback.py"} <= {path.name for path in read}
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
@@ -246,6 +267,11 @@ def tree(folder: Path, files: Mapping[str, str]) -> Path:
         ("load/http/a.py", "import load.orders.x", "load/http/a.py:1: load.orders.x is not for load/http"),
         ("load/http/a.py", "import load.chaos.x", "load/http/a.py:1: load.chaos.x is not for load/http"),
         ("load/command.py", "import load.fill.x", "load/command.py:1: load.fill.x is not for load/command"),
+        (
+            "load/chaos/clients/a.py",
+            "import load.chaos.injection.x",
+            "load/chaos/clients/a.py:1: load.chaos.injection.x is not for load/chaos/clients",
+        ),
         ("load/new/a.py", "import load.cli.x", "load/new/a.py:1: load.cli.x is not for load/new"),
         ("models/a.py", "import concurrent.futures", "models/a.py:1: concurrent.futures is not for models"),
         ("models/a.py", "from . import errors", "models/a.py:1: ..errors is relative"),

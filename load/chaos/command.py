@@ -16,11 +16,12 @@ import secrets
 import shutil
 from collections.abc import Sequence
 
-from load.chaos.balancer import PROGRAM
-from load.chaos.faults import NODES, POSTGRESQL, SQLITE, FaultKind, plan_faults
-from load.chaos.node import RunFailed
+from load.chaos.faults import NODES, POSTGRESQL, SQLITE, FaultKind
+from load.chaos.plan import plan_faults
 from load.chaos.report import Outcome, format_outcome
 from load.chaos.run import ChaosRun
+from load.chaos.servers.balancer import PROGRAM
+from load.chaos.servers.node import RunFailed
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
 from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, whole_number

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from load.chaos.clients import client_sessions, plan_rates
-from load.chaos.controlled import Controls
-from load.chaos.database import Database
+from load.chaos.clients.sessions import client_sessions, plan_rates
+from load.chaos.databases.database import Database
 from load.chaos.faults import OF_ONE_SERVER, RECORD, TARGETS, WEBHOOK, Fault, FaultKind, FaultMix
-from load.chaos.injection import WEBHOOKS_AT_ONCE, FaultInjector
-from load.chaos.inspection import inspect, wait_until_processed
-from load.chaos.node import START_LIMIT_S, Node
-from load.chaos.receiver import Receiver, WebhookChecker
+from load.chaos.injection.injector import WEBHOOKS_AT_ONCE, FaultInjector
+from load.chaos.injection.sqlite_faults import use_sqlite
+from load.chaos.inspection.inspection import inspect, wait_until_processed
 from load.chaos.report import Findings, Outcome
-from load.chaos.sqlite_faults import use_sqlite
+from load.chaos.servers.controlled import Controls
+from load.chaos.servers.node import START_LIMIT_S, Node
 from load.chaos.target import Target, orders_for
+from load.chaos.webhooks.checker import WebhookChecker
+from load.chaos.webhooks.receiver import Receiver
 from load.cli.command import print_line
 from load.http.connections import Timeouts
 
@@ -39,7 +40,7 @@ WEBHOOK_FLAGS = (
     *("--webhook-secret", SECRET, "--webhook-connections", str(WEBHOOKS_AT_ONCE)),
 )
 KEEP = ("--keep", "1s", "--archive")
-CONTROLLED = ("-m", "load.chaos.controlled")
+CONTROLLED = ("-m", "load.chaos.servers.controlled")
 
 
 @dataclass(kw_only=True)
@@ -82,7 +83,7 @@ class ChaosRun:
         }
         if self.postgresql:
             # Imported only here, because psycopg is not needed for SQLite.
-            from load.chaos.postgresql_faults import use_postgresql
+            from load.chaos.injection.postgresql_faults import use_postgresql
 
             databases, storage_faults = use_postgresql(
                 self.folder, programs=self.postgresql, seed=self.seed, nodes=self.nodes

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
-from load.chaos.balancer import Balancer
-from load.chaos.database import Database
-from load.chaos.node import Node
+from load.chaos.databases.database import Database
 from load.chaos.report import Findings
-from load.chaos.takeover import TakeoverWatch
+from load.chaos.servers.balancer import Balancer
+from load.chaos.servers.node import Node
+from load.chaos.servers.takeover import TakeoverWatch
 from load.http.address import Address
 from load.http.connection import Response
 from load.orders.generated import SentOrders, VariedOrders

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from load.chaos.command import FAULTS
-from load.chaos.faults import NODES, SQLITE, TARGETS, Fault, FaultKind, FaultMix, plan_faults
+from load.chaos.faults import NODES, SQLITE, TARGETS, Fault, FaultKind, FaultMix
+from load.chaos.plan import plan_faults
 from load.chaos.report import Findings, Outcome, format_outcome
 from load.results.outages import Outage
 from tests.readme import LOAD, Example, example

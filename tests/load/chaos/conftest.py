@@ -9,12 +9,13 @@ from random import Random
 
 import pytest
 
-from load.chaos.clients import RateLimit, send_single_orders
-from load.chaos.controlled import Controls
+from load.chaos.clients.rate_limit import RateLimit
+from load.chaos.clients.sessions import send_single_orders
+from load.chaos.databases.sqlite import SqliteDatabase
 from load.chaos.faults import RECORD
-from load.chaos.node import Node
 from load.chaos.report import Findings
-from load.chaos.sqlite import SqliteDatabase
+from load.chaos.servers.controlled import Controls
+from load.chaos.servers.node import Node
 from load.chaos.target import Target
 from load.http.address import Address, ServerUrl
 from tests.load.shop import Shop

@@ -13,7 +13,8 @@ import pytest
 
 from load.chaos import run as run_module
 from load.chaos.command import main
-from load.chaos.faults import NODES, SQLITE, TARGETS, FaultKind, plan_faults
+from load.chaos.faults import NODES, SQLITE, TARGETS, FaultKind
+from load.chaos.plan import plan_faults
 from load.chaos.target import Target
 from load.http.connections import Timeouts
 from tests.load.chaos.whole_run import check_report
@@ -169,7 +170,7 @@ def any_listening(folder: Path, name: str) -> bool:
 def test_servers_that_do_not_start_are_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.chaos.node.RETRY_START_S", 0.0)  # makes the test fast
+    monkeypatch.setattr("load.chaos.servers.node.RETRY_START_S", 0.0)  # makes the test fast
     assert main(["--faults", "1", "--folder", str(tmp_path)], server=[os.devnull]) == 1
     lines = capsys.readouterr().out.splitlines()
     # Both servers are started at once, and the first one that fails ends the run.

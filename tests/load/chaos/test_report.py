@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from load.chaos.faults import (
-    MAX_KILLS_DURING_HANG,
     NODES,
     POSTGRESQL,
     SQLITE,
@@ -17,8 +16,8 @@ from load.chaos.faults import (
     FaultMix,
     Isolation,
     ReceiverFault,
-    plan_faults,
 )
+from load.chaos.plan import MAX_KILLS_DURING_HANG, plan_faults
 from load.chaos.report import (
     BALANCER,
     CLAIM_SENT_TWICE,

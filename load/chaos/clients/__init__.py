@@ -1,0 +1,1 @@
+"""Sends orders to a target, repeats each request until it has a response, and disconnects clients."""

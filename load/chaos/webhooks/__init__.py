@@ -1,0 +1,1 @@
+"""Receives and checks the webhooks of a target."""
