@@ -45,7 +45,7 @@ from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.sockets import addresses_of, base_url, close_in_child, listen, raise_file_limit
 from handlers.transport.tls import load_tls
 from models.clock import Clock, wall_us
-from models.database_address import DatabaseAddress, PostgresqlUrl, parse_address
+from models.database.address import DatabaseAddress, PostgresqlUrl, parse_address
 from models.errors import StartRefusedError, StorageError
 from models.store import open_store
 from workers import flags as processing_flags

@@ -4,10 +4,12 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Protocol
 
-from models.health import StorageStatus
+from models.database.health import StorageStatus
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
-from models.writes import Insertion, InsertResult, NewOrder, RetriedOrders, RetrySelection, StatusChanged, Waiter
+from models.writes.commands import RetriedOrders, RetrySelection, StatusChanged
+from models.writes.insertion import Insertion, InsertResult, NewOrder
+from models.writes.waiter import Waiter
 
 
 class Service(Protocol):

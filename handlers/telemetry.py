@@ -14,13 +14,14 @@ from handlers.metrics.rates import Rates
 from handlers.metrics.snapshot import SnapshotSource
 from handlers.sse.metric_events import MetricEventStreams
 from handlers.sse.order_events import OrderEventStreams
-from models.changes import OrderChange
+from models.changes.feed import FeedRead
+from models.changes.order_changes import OrderChange
 from models.clock import Clock
-from models.feed import FeedRead
-from models.health import StorageStatus
+from models.database.health import StorageStatus
 from models.measurements import Measurement
 from models.order import Totals
-from models.writes import AnyWrite, WriteResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 
 class TelemetryLimits(NamedTuple):

@@ -9,18 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from models.archiving import ExpiredOrders
+from models.changes.feed import Feed
 from models.clock import Clock
-from models.database_address import DatabaseAddress, PostgresqlUrl
+from models.database.address import DatabaseAddress, PostgresqlUrl
+from models.database.health import StorageStatus, Work
 from models.errors import StartRefusedError
-from models.feed import Feed
-from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Found, Totals
 from models.progress import Report
 from models.sqlite.files.opening import open_sqlite_store
-from models.writes import AnyWrite, Outcome, WriteResult
+from models.transactions.archiving import ExpiredOrders
+from models.writes.attempts import Outcome
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 PSYCOPG = "psycopg[binary]==3.3.9"
 """The optional package that a server on PostgreSQL needs."""
@@ -106,8 +108,8 @@ class Store(Protocol):
 
         Stores the error texts that `Outcome.with_storable_error` returns. If the id of a new order is already stored,
         the result is `Insertion.REPLAYED` if `is_same_order` is true, else an OrderConflictError. If the order with
-        this id was archived or erased, compares fingerprints instead (`models/fingerprint.py`). If a new order would
-        make more than `max_pending` orders Pending, it is not stored, and its result is a BacklogFullError.
+        this id was archived or erased, compares fingerprints instead (`models/identity/fingerprint.py`). If a new order
+        would make more than `max_pending` orders Pending, it is not stored, and its result is a BacklogFullError.
         """
 
     def find(self, order_ids: Sequence[int]) -> list[Found]:

@@ -12,10 +12,12 @@ from itertools import starmap
 import msgspec
 from msgspec import structs
 
-from models.changes import MAX_ERROR_CHARACTERS, OrderChange
+from models.changes.order_changes import MAX_ERROR_CHARACTERS, OrderChange
+from models.database.servers import Server
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
-from models.servers import Server
-from models.writes import NewOrder, OrderIds, Outcome
+from models.writes.attempts import Outcome
+from models.writes.commands import OrderIds
+from models.writes.insertion import NewOrder
 
 # sequence, order_id, user_id, item_ids, total_amount, metadata, status, attempts, claims, error, created_us,
 # processed_us, due_us, trace_headers

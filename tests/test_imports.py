@@ -62,6 +62,25 @@ LOAD: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("bench", "retention"), frozenset(LAYERS_OF_LOAD) | {"fill"}),
 }
 """Which other folders and modules of load/ a folder or module of load/ may import."""
+VALUES = frozenset({"errors", "order", "writes", "changes", "clock", "listing", "measurements"})
+ENGINE = VALUES | {"database", "wire", "parsing", "identity", "transactions", "progress"}
+MODELS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("errors", "clock", "measurements", "progress", "trace_headers"), frozenset[str]()),
+    "order": frozenset({"errors"}),
+    "listing": frozenset({"order"}),
+    "writes": frozenset({"errors", "order"}),
+    "changes": frozenset({"order", "writes"}),
+    "database": frozenset({"errors"}),
+    "wire": frozenset({"order", "writes", "changes", "database"}),
+    "parsing": frozenset({"errors", "order", "writes", "wire"}),
+    "identity": frozenset({"order", "writes", "parsing"}),
+    "transactions": frozenset({"errors", "order", "writes", "identity"}),
+    "sqlite": ENGINE,
+    "postgresql": ENGINE,
+    "moving": ENGINE | {"sqlite", "postgresql"},
+    "store": ENGINE | {"sqlite", "postgresql", "moving"},
+}
+"""Which other folders and modules of models/ a folder or module of models/ may import."""
 CHAOS: Mapping[str, frozenset[str]] = {
     "faults": frozenset(),
     "plan": frozenset({"faults"}),
@@ -80,7 +99,7 @@ CHAOS: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"command"}),
 }
 """Which other folders and modules of load/chaos/ a folder or module of load/chaos/ may import."""
-INSIDE = {"handlers": HANDLERS, "load": LOAD, "load/chaos": CHAOS}
+INSIDE = {"handlers": HANDLERS, "models": MODELS, "load": LOAD, "load/chaos": CHAOS}
 OURS = frozenset(ROOMS) | {"tests"}
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "peewee": frozenset({"models"}),
@@ -274,6 +293,12 @@ def tree(folder: Path, files: Mapping[str, str]) -> Path:
         ),
         ("load/new/a.py", "import load.cli.x", "load/new/a.py:1: load.cli.x is not for load/new"),
         ("models/a.py", "import concurrent.futures", "models/a.py:1: concurrent.futures is not for models"),
+        (
+            "models/writes/a.py",
+            "import models.sqlite.x",
+            "models/writes/a.py:1: models.sqlite.x is not for models/writes",
+        ),
+        ("models/new.py", "import models.order", "models/new.py:1: models.order is not for models/new"),
         ("models/a.py", "from . import errors", "models/a.py:1: ..errors is relative"),
         ("models/a.py", "from .errors import X", "models/a.py:1: .errors.X is relative"),
         ("server.py", "import load", "server.py:1: load is not for server"),
@@ -291,7 +316,7 @@ def test_an_import_in_the_right_direction_is_not_a_fault(tmp_path: Path) -> None
         "server.py": "import handlers.api, workers.batcher\nfrom models.order import Order",
         "handlers/orders/a.py": "from handlers.transport.b import x\nimport asyncio, modelspec, serverless",
         "workers/a.py": "from concurrent.futures import Executor\nfrom models.errors import X\nimport workers.b",
-        "models/a.py": "import sqlite3, peewee\nfrom models.errors import X",
+        "models/sqlite/a.py": "import sqlite3, peewee\nfrom models.errors import X",
         "load/bench/a.py": "from load.fill.b import x\nimport load.cli.c, load.bench.d",
         "load/results/a.py": "import load.settings, concurrent.futures\nimport tornado",
     }

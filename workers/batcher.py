@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from models.errors import QueueClosedError, QueueFullError
-from models.writes import AnyWrite, Waiter, Write
+from models.writes.waiter import Waiter
+from models.writes.write import AnyWrite, Write
 from workers.safe_log import log_safely
 
 T = TypeVar("T")

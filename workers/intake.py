@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, InsertResult, NewOrder, NewOrders, Waiter
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
+from models.writes.insertion import Insertion, InsertResult, NewOrder, NewOrders
+from models.writes.waiter import Waiter
 from workers.batcher import WriteBatcher
 
 MAX_GROUPS = 4

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from models.clock import Clock
+from models.database.health import Work
 from models.errors import QueueClosedError, QueueFullError, StorageError
-from models.health import Work
 from workers.observer import ServiceObserver
 from workers.safe_log import log_safely
 from workers.store_threads import StoreThreads

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from models.changes import OrderChange
-from models.feed import FeedRead
-from models.health import StorageStatus
+from models.changes.feed import FeedRead
+from models.changes.order_changes import OrderChange
+from models.database.health import StorageStatus
 from models.measurements import Measurement
 from models.order import Totals
-from models.writes import AnyWrite, WriteResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 
 class ServiceObserver(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from tornado.ioloop import PeriodicCallback
 
 from models.clock import Clock
+from models.database.health import Work
 from models.errors import QueueClosedError, QueueFullError, StorageError
-from models.health import Work
 from models.order import Totals
 from models.store import Store
 from workers.dispatch.failure_log import FailureLog

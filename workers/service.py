@@ -10,31 +10,28 @@ import logging
 import time
 from collections.abc import Sequence
 
-from models.changes import TERMINAL_STATUSES, changes_in
+from models.changes.order_changes import TERMINAL_STATUSES, changes_in
 from models.clock import Clock
+from models.database.health import StorageStatus, Work
 from models.errors import OrderArchivedError, QueueClosedError, QueueFullError, StorageBusyError, StorageError
-from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.order import AttemptRecord, Order, Totals
 from models.store import Store
-from models.writes import (
-    AnyWrite,
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
+from models.writes.commands import (
     Cancel,
-    ClaimedOrders,
     Erase,
-    FinishAndClaim,
-    Insertion,
-    InsertResult,
-    NewOrder,
     RetriedOrders,
     Retry,
     RetryOrders,
     RetrySelection,
     SetPaused,
     StatusChanged,
-    Waiter,
-    WriteResult,
 )
+from models.writes.insertion import Insertion, InsertResult, NewOrder
+from models.writes.result import WriteResult
+from models.writes.waiter import Waiter
+from models.writes.write import AnyWrite
 from workers.backoff import Backoff
 from workers.dispatch.dispatcher import Dispatcher
 from workers.dispatch.failure_log import FailureLog

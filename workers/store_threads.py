@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from models.changes.feed import FeedRead
+from models.database.health import StorageStatus, Work
 from models.errors import StorageError
-from models.feed import FeedRead
-from models.health import StorageStatus, Work
 from models.listing import Listing, Page
 from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Order, Totals
 from models.store import Store
-from models.writes import AnyWrite, Outcome, WriteResult
+from models.writes.attempts import Outcome
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from workers.batcher import Batcher, BatchHooks, WriteBatcher
 from workers.call_thread import CallThread
 from workers.observer import ServiceObserver

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from models.changes import TERMINAL_STATUSES, OrderChange
+from models.changes.order_changes import TERMINAL_STATUSES, OrderChange
 from models.errors import QueueFullError
 
 

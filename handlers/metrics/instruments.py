@@ -12,21 +12,15 @@ from operator import attrgetter
 from typing import Any
 
 from handlers.metrics.histogram import Histogram
-from models.claimed_run import ClaimedRun
 from models.clock import Clock
 from models.errors import OrderConflictError
 from models.order import Status
-from models.writes import (
-    AnyWrite,
-    ClaimedOrders,
-    FinishAndClaim,
-    Insertion,
-    NewOrder,
-    NewOrders,
-    RetriedOrders,
-    StatusChanged,
-    WriteResult,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
+from models.writes.claimed_run import ClaimedRun
+from models.writes.commands import RetriedOrders, StatusChanged
+from models.writes.insertion import Insertion, NewOrder, NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 _MICROSECONDS = 1_000_000
 _END = attrgetter("status", "due_us", "counts")

@@ -21,9 +21,9 @@ from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.process_collector import ProcessCollector
 from handlers.metrics.snapshot import MetricsSnapshot
-from models.health import StorageStatus
+from models.database.health import StorageStatus
+from models.database.servers import Server
 from models.order import MAX_COUNTED_WAITING, Status
-from models.servers import Server
 
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"

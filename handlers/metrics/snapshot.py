@@ -7,9 +7,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from handlers.metrics.instruments import Instruments
 from handlers.metrics.rates import Rate, Rates
-from models.health import StorageStatus, Work
+from models.database.health import StorageStatus, Work
+from models.database.servers import Server
 from models.order import Totals, time_as_texts
-from models.servers import Server
 
 _MICROSECONDS = 1_000_000
 

@@ -12,7 +12,7 @@ from handlers.security.cross_origin import reject_cross_origin
 from handlers.service import Service
 from handlers.transport.in_flight import InFlightRequests
 from models.order import Status
-from models.writes import RetrySelection, StatusChanged
+from models.writes.commands import RetrySelection, StatusChanged
 
 _log = logging.getLogger("orders.erasure")
 

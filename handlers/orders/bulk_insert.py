@@ -18,7 +18,7 @@ from models.parsing.bulk import ParsedOrder, ParsedPart, parse_elements, parse_l
 from models.parsing.lines import LineBlock
 from models.parsing.packed_orders import PackedOrders
 from models.parsing.steps import Steps
-from models.writes import Insertion, NewOrder
+from models.writes.insertion import Insertion, NewOrder
 
 ORDERS_FREED_PER_STEP = 50
 

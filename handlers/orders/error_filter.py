@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from models.listing import Listing, Page
-from models.writes import storable_text
+from models.writes.attempts import storable_text
 
 EXAMINED_BY_READ = 200
 MAX_READS = 10

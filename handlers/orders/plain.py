@@ -19,7 +19,7 @@ from handlers.transport.plain_request import PlainRequest
 from handlers.transport.responses import header_lines
 from models.errors import QueueClosedError, QueueFullError
 from models.order import Order
-from models.writes import Insertion
+from models.writes.insertion import Insertion
 
 _ORDER = "/order"
 _ORDERS_FOLDER = "/order/"
@@ -67,7 +67,7 @@ class PlainOrders:
 
 
 class _PlainWaiter:
-    """Implements `models.writes.Waiter`: sends the response when the order service has the result.
+    """Implements `models.writes.waiter.Waiter`: sends the response when the order service has the result.
 
     `cancelled` is always False, because a LaneConnection does not report that its client has disconnected.
     """

@@ -24,7 +24,7 @@ from models.order import Order
 from models.parsing.order_body import MAX_ID
 from models.parsing.order_parser import parse_order
 from models.trace_headers import REQUEST_ID, TRACEPARENT, trace_headers_in
-from models.writes import Insertion, NewOrder
+from models.writes.insertion import Insertion, NewOrder
 
 _JSON = "application/json"
 

@@ -65,7 +65,7 @@ class _Place(NamedTuple):
 class FeedIds:
     """Ids of the form `<epoch>-<row>-<number>`, which are the same on all servers that read the feed.
 
-    See `models.feed.FeedRead` about epochs and rows. The first event of a row has the number 1.
+    See `models.changes.feed.FeedRead` about epochs and rows. The first event of a row has the number 1.
     """
 
     def __init__(self) -> None:

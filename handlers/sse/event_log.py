@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from handlers.sse.event_ids import EventIds
 from handlers.transport.json_encoder import encode
-from models.changes import MAX_ERROR_CHARACTERS, OrderChange
+from models.changes.order_changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.order import ERASED_USER
 
 SCAN_STEP_EVENTS = 5_000

@@ -1,14 +1,14 @@
 """How far this server has read the feed. Requests for events wait until it has read far enough. Runs on the event loop.
 
-See `models/feed.py` about the feed.
+See `models/changes/feed.py` about the feed.
 """
 
 import asyncio
 from collections.abc import Callable
 
 from handlers.sse.event_ids import FeedIds
+from models.changes.feed import FeedRead
 from models.errors import QueueClosedError, StorageUnavailableError
-from models.feed import FeedRead
 
 READ_S = 10.0
 """How long a request waits until the feed has been read."""

@@ -21,8 +21,8 @@ from handlers.requests.request_head import RequestHead
 from handlers.sse.connection import RETRY_MS, SseConnection, as_chunk
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.json_encoder import encode
+from models.database.health import StorageStatus
 from models.errors import QueueClosedError, QueueFullError
-from models.health import StorageStatus
 from models.order import Totals
 
 KEY_SCOPE = "Orders-Key-Scope"

@@ -20,9 +20,9 @@ from handlers.sse.event_reader import OrderEventReader
 from handlers.sse.feed_progress import FeedProgress
 from handlers.sse.reader_index import ReaderIndex
 from handlers.transport.in_flight import InFlightRequests
-from models.changes import OrderChange
+from models.changes.feed import FeedRead, FeedRow
+from models.changes.order_changes import OrderChange
 from models.errors import QueueClosedError, QueueFullError
-from models.feed import FeedRead, FeedRow
 from models.parsing.order_body import MAX_ID
 
 MIN_FLUSH_INTERVAL_S = 0.1

@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from models.clock import wall_us
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import MoveError
 from models.listing import LOWEST
 from models.moving.batch import Recount

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from models.clock import wall_us
 from models.errors import DatabaseRefusedError, MoveError, StorageDamagedError, StorageError
-from models.history import MAX_RECORDED_ATTEMPTS
 from models.moving import source_statements
 from models.moving.batch import Batch, Recount
 from models.moving.conversion import Conversion, attempt
@@ -20,6 +19,7 @@ from models.sqlite.files.moved import MOVED_ID
 from models.sqlite.files.opening import check_path, open_database
 from models.sqlite.files.replacement import lock_database
 from models.sqlite.statements import CHANGE_STATE, MEASUREMENTS
+from models.transactions.history import MAX_RECORDED_ATTEMPTS
 
 MAX_ROWS = 20_000
 """A batch ends when its orders and attempts can have this number of rows."""

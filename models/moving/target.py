@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import MoveError, StorageError
 from models.moving import target_statements
 from models.moving.batch import COLUMNS, Batch, Recount

@@ -16,7 +16,7 @@ from models.parsing.json_pointer import ROOT, pointer
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_array_fast
 from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_DEPTH, read_json, refuse_constant
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 MAX_ORDERS = 1_000
 """The maximum number of orders in an array."""

@@ -11,7 +11,7 @@ from models.parsing.order_parser import parse_order_fast, parse_orders_fast
 from models.parsing.packed_orders import pack_lines
 from models.parsing.steps import Steps
 from models.parsing.validation import parse_with_all_errors
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 PART_BYTES = 16 * 1024
 """About how many bytes of lines are parsed in one step."""

@@ -18,7 +18,7 @@ from models.parsing.order_body import MAX_METADATA_BYTES, MAX_WHOLE_DIGITS, REQU
 from models.parsing.steps import run_to_end
 from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_DEPTH
 from models.parsing.validation import parse_with_all_errors
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 _QUOTES_OF_REQUIRED = 2 * len(REQUIRED)
 """The number of quotation marks in the JSON of an order that has no metadata: two for each key. Its amount is a number,

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from models.lazy_sequence import LazySequence
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_array_fast, parse_bodies_fast
 from models.wire import encode_packed_rows, join_packed_rows
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
+from models.writes.lazy_sequence import LazySequence
 
 
 class PackedOrders(LazySequence[NewOrder]):

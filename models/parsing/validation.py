@@ -12,7 +12,7 @@ from models.parsing.json_pointer import ROOT
 from models.parsing.order_body import MAX_AMOUNT, MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES, REQUIRED, OrderBody
 from models.parsing.steps import Steps
 from models.parsing.strict_json import MAX_DEPTH, check_structure, exact_decimal, read_json, repeated_keys
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 _RAW_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # 40 digits are more than a valid amount has. Rounding raises Inexact unless all removed digits are zeros.

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from models.commands import CAN_BE_ERASED, wrong_status
 from models.errors import OrderArchivedError, WrongStatusError
-from models.fingerprint import fingerprint
+from models.identity.fingerprint import fingerprint
 from models.order import ERASED_USER, Order
 from models.postgresql import archiving_statements as statements
 from models.postgresql.schema import ARCHIVE_VERSION
 from models.postgresql.statements import BLOCK_BITS
 from models.postgresql.transaction import Connection, Transaction, array, one_row
+from models.transactions.commands import CAN_BE_ERASED, wrong_status
 from models.wire import decode_numbers
-from models.writes import ArchiveOrders, Erase
+from models.writes.archiving import ArchiveOrders
+from models.writes.commands import Erase
 
 EraseResult = Order | WrongStatusError | OrderArchivedError | None
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from models.batch import first_outcomes
-from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Order, Status
 from models.postgresql import statements
 from models.postgresql.connection.pipeline import Result
 from models.postgresql.transaction import Transaction, array, one_row
+from models.transactions.history import MAX_RECORDED_ATTEMPTS
 from models.wire import decode_numbers, decode_orders, decode_states, encode_outcomes
-from models.writes import AttemptKey, ClaimedOrders, Outcome
+from models.writes.attempts import AttemptKey, ClaimedOrders, Outcome
+from models.writes.batch import first_outcomes
 
 
 def finish(

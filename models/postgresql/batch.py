@@ -5,7 +5,6 @@ from functools import cache, partial
 
 from msgspec import structs
 
-from models.batch import Batch
 from models.order import Status
 from models.postgresql.archiving import archive, erase
 from models.postgresql.attempts import claim, finish
@@ -13,21 +12,13 @@ from models.postgresql.commands import cancel, retry, retry_selected, set_paused
 from models.postgresql.insertion import Inserted, insert, insert_admitted
 from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    Cancel,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    NewOrder,
-    NewOrders,
-    Outcome,
-    Retry,
-    RetryOrders,
-    SetPaused,
-    WriteResult,
-)
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.batch import Batch
+from models.writes.commands import Cancel, Erase, Retry, RetryOrders, SetPaused
+from models.writes.insertion import NewOrder, NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 _IN_THE_PAST_US = 0
 

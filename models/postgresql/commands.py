@@ -5,23 +5,15 @@ Runs on the thread that opened the transaction.
 
 from collections.abc import Sequence
 
-from models.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
 from models.errors import OrderArchivedError, WrongStatusError
 from models.listing import HIGHEST, LOWEST
 from models.order import Status
 from models.postgresql import statements
 from models.postgresql.transaction import Transaction, array, one_row
+from models.transactions.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
 from models.wire import decode_numbers, decode_order_ids
-from models.writes import (
-    Cancel,
-    RetriedOrders,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    SetPaused,
-    StatusChanged,
-    storable_text,
-)
+from models.writes.attempts import storable_text
+from models.writes.commands import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
 CommandResult = StatusChanged | WrongStatusError | OrderArchivedError | None
 

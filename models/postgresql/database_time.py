@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from models.clock import Clock
 from models.order import Order
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 
 TimeOf = TypeVar("TimeOf", Order, Outcome)
 

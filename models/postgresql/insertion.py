@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from psycopg.errors import SerializationFailure
 
-from models.claimed_run import claimed_orders
-from models.insertion import admit, insert_results, with_known, with_rejected
 from models.order import ERASED_USER
 from models.postgresql import statements
 from models.postgresql.connection.pipeline import Result
 from models.postgresql.transaction import Transaction, one_row
+from models.transactions.insertion import admit, insert_results, with_known, with_rejected
 from models.wire import decode_numbers, encode_new_orders
-from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
+from models.writes.attempts import ClaimedOrders
+from models.writes.claimed_run import claimed_orders
+from models.writes.insertion import Insertion, InsertResult, NewOrder
 
 Inserted = tuple[list[InsertResult], ClaimedOrders | None]
 

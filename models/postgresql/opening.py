@@ -3,7 +3,7 @@
 import logging
 
 from models.clock import Clock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.connection.session import check_server

@@ -9,8 +9,9 @@ from models.postgresql.attempts import finish
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.insertion import insert
 from models.postgresql.transaction import Transaction, find_orders
-from models.totals_change import TotalsChange
-from models.writes import NewOrder, Outcome
+from models.transactions.totals_change import TotalsChange
+from models.writes.attempts import Outcome
+from models.writes.insertion import NewOrder
 
 LOWEST_ID = 0
 """An id that is lower than the id of any order."""

@@ -9,30 +9,21 @@ from typing import TypeVar, cast
 
 from msgspec import structs
 
-from models.batch import Batch
+from models.database.health import Damage
 from models.errors import StorageError
-from models.health import Damage
-from models.parts import Budget, run_in_parts
 from models.postgresql.attempts import finish
 from models.postgresql.batch import write_batch
 from models.postgresql.connection.errors import concerns_orders
 from models.postgresql.transaction import Transaction
 from models.postgresql.transactions import Transactions
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    AttemptKey,
-    Cancel,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    InsertResult,
-    Outcome,
-    Retry,
-    RetryOrders,
-    SetPaused,
-    WriteResult,
-)
+from models.transactions.parts import Budget, run_in_parts
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import AttemptKey, ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.batch import Batch
+from models.writes.commands import Cancel, Erase, Retry, RetryOrders, SetPaused
+from models.writes.insertion import InsertResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 T = TypeVar("T")
 

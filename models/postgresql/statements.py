@@ -13,9 +13,9 @@ A row of `work` without `node` and `due_us` is ready. A row with `due_us` waits;
 sets `due_us` to NULL.
 """
 
-from models.history import MAX_RECORDED_ATTEMPTS
 from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
 from models.order import ERASED_USER, MAX_COUNTED_WAITING
+from models.transactions.history import MAX_RECORDED_ATTEMPTS
 
 STATUS = """CASE WHEN work.sequence IS NULL THEN
         CASE ends.status WHEN 'c' THEN 'Completed' WHEN 'f' THEN 'Failed' ELSE 'Cancelled' END

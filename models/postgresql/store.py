@@ -12,12 +12,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from models.archiving import ExpiredOrders
+from models.changes.feed import Feed
 from models.clock import Clock
+from models.database.health import StorageHealth, StorageStatus, Work
 from models.errors import OrderArchivedError, StorageError
-from models.feed import Feed
-from models.health import StorageHealth, StorageStatus, Work
-from models.history import whole_history
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement, decode_measurements, encode_measurements
 from models.order import Attempt, AttemptRecord, Found, Order, Totals
@@ -37,8 +35,12 @@ from models.postgresql.probe import probe_reads, probe_writes
 from models.postgresql.split_batch import SplitBatch
 from models.postgresql.transaction import Transaction, array, find_orders
 from models.postgresql.transactions import MAX_MADE_READY, Transactions
+from models.transactions.archiving import ExpiredOrders
+from models.transactions.history import whole_history
 from models.wire import decode_history, decode_numbers, decode_orders, decode_pairs
-from models.writes import AnyWrite, Outcome, WriteResult
+from models.writes.attempts import Outcome
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 R = TypeVar("R")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import psycopg
 from msgspec import structs
 
-from models.changes import OrderChange, changes_in
+from models.changes.order_changes import OrderChange, changes_in
 from models.clock import Clock
 from models.errors import OrderArchivedError
 from models.order import Order
@@ -17,9 +17,10 @@ from models.postgresql import archiving_statements, statements
 from models.postgresql.connection.pipeline import Result, StatementPipeline
 from models.postgresql.database_time import DatabaseTime
 from models.postgresql.feed import feed_statements
-from models.totals_change import TotalsChange
+from models.transactions.totals_change import TotalsChange
 from models.wire import decode_changes, decode_orders, decode_pairs, encode_changes
-from models.writes import AnyWrite, AttemptKey
+from models.writes.attempts import AttemptKey
+from models.writes.write import AnyWrite
 
 Connection = psycopg.Connection[Any]
 R = TypeVar("R")

@@ -22,7 +22,7 @@ from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
 from models.postgresql.nodes.takeover import leave
 from models.postgresql.transaction import Connection, Transaction, one_row
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 
 R = TypeVar("R")
 

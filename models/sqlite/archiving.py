@@ -7,17 +7,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from models.archiving import ExpiredOrders
-from models.commands import CAN_BE_ERASED, wrong_status
 from models.errors import OrderArchivedError, WrongStatusError
-from models.fingerprint import fingerprint
+from models.identity.fingerprint import fingerprint
 from models.order import ERASED_USER, Order, Status
 from models.sqlite import archiving_statements as statements
 from models.sqlite.blocks import BLOCK_BITS
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.transaction import Transaction
+from models.transactions.archiving import ExpiredOrders
+from models.transactions.commands import CAN_BE_ERASED, wrong_status
 from models.wire import decode_orders, encode_numbers
-from models.writes import ArchiveOrders, Erase
+from models.writes.archiving import ArchiveOrders
+from models.writes.commands import Erase
 
 EraseResult = Order | WrongStatusError | OrderArchivedError | None
 

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
-from models.batch import first_outcomes
-from models.claimed_run import FIRST_CLAIM, ClaimedRun
-from models.history import MAX_RECORDED_ATTEMPTS
 from models.order import Attempt, Order, Status
 from models.sqlite import statements
 from models.sqlite.transaction import RunChangedError, Transaction
+from models.transactions.history import MAX_RECORDED_ATTEMPTS
 from models.wire import (
     decode_attempts,
     decode_numbers,
@@ -21,7 +19,9 @@ from models.wire import (
     encode_numbers,
     encode_outcomes,
 )
-from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.batch import first_outcomes
+from models.writes.claimed_run import FIRST_CLAIM, ClaimedRun
 
 # A constant, because reading `Status.COMPLETED` takes longer than all other work of the loops that use it.
 _COMPLETED = Status.COMPLETED

@@ -3,24 +3,17 @@
 from collections.abc import Sequence
 from functools import partial
 
-from models.batch import Batch
 from models.sqlite.archiving import archive, erase
 from models.sqlite.attempts import claim, finish
 from models.sqlite.commands import cancel, retry, retry_selected, set_paused
 from models.sqlite.insertion import insert
 from models.sqlite.transaction import Transaction
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    Cancel,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    Retry,
-    RetryOrders,
-    SetPaused,
-    WriteResult,
-)
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
+from models.writes.batch import Batch
+from models.writes.commands import Cancel, Erase, Retry, RetryOrders, SetPaused
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 
 def apply_batch(transaction: Transaction, writes: Sequence[AnyWrite]) -> list[WriteResult]:

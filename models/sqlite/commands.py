@@ -5,14 +5,14 @@ Runs on the thread that opened the transaction.
 
 from collections.abc import Sequence
 
-from models.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
 from models.errors import OrderArchivedError, WrongStatusError
 from models.listing import HIGHEST, LOWEST
 from models.order import Status
 from models.sqlite import statements
 from models.sqlite.transaction import Transaction
+from models.transactions.commands import CAN_BE_RETRIED, can_be_retried, rest_of, wrong_status
 from models.wire import decode_numbers, decode_order_ids, encode_numbers
-from models.writes import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
+from models.writes.commands import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, SetPaused, StatusChanged
 
 CommandResult = StatusChanged | WrongStatusError | OrderArchivedError | None
 

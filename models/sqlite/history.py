@@ -1,9 +1,9 @@
 """Reads the history of an order's attempts. Runs on the caller's thread."""
 
-from models.history import whole_history
 from models.order import AttemptRecord
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
+from models.transactions.history import whole_history
 from models.wire import decode_history
 
 

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
-from models.claimed_run import ClaimedRun, claimed_orders
-from models.insertion import admit, insert_results, with_known, with_rejected
 from models.listing import HIGHEST
 from models.order import Order, Status
 from models.parsing.packed_orders import PackedOrders
 from models.sqlite import statements
 from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.transaction import Transaction
+from models.transactions.insertion import admit, insert_results, with_known, with_rejected
 from models.wire import encode_new_orders, encode_numbers
-from models.writes import ClaimedOrders, Insertion, InsertResult, NewOrder
+from models.writes.attempts import ClaimedOrders
+from models.writes.claimed_run import ClaimedRun, claimed_orders
+from models.writes.insertion import Insertion, InsertResult, NewOrder
 
 _metadata_of = attrgetter("metadata")
 _trace_headers_of = attrgetter("trace_headers")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from models.wire import encode_packed_rows, join_packed_rows
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 _GROUP = 100
 """The number of orders that one call of msgspec encodes. msgspec holds the GIL during a call."""

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from models.database.health import Damage
 from models.errors import StorageError
-from models.health import Damage
 from models.listing import HIGHEST
 from models.order import Attempt, Status
-from models.parts import Budget, run_in_parts
 from models.sqlite import statements
 from models.sqlite.attempts import blocks_with_interrupted, finish, interrupted, interrupted_among
 from models.sqlite.blocks import sequences_of_chunks
@@ -15,7 +14,8 @@ from models.sqlite.damage.faults import concerns_orders
 from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
-from models.writes import Outcome
+from models.transactions.parts import Budget, run_in_parts
+from models.writes.attempts import Outcome
 
 MAX_FAILURES, MAX_TIME_S = 1_000, 10.0
 """If the recovery is repeated in parts, it ends after this number of failed parts, or after this number of seconds."""

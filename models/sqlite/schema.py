@@ -240,7 +240,10 @@ class MeasurementRow(peewee.Model):
 
 
 class FingerprintRow(peewee.Model):
-    """What remains of an archived order, and of the values that were erased from an order: `models/fingerprint.py`."""
+    """What remains of an archived order, and of the values that were erased from an order.
+
+    See `models/identity/fingerprint.py`.
+    """
 
     order_id = peewee.BigIntegerField(primary_key=True)
     fingerprint = peewee.BigIntegerField()

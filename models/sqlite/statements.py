@@ -5,9 +5,9 @@ A batch is one JSON parameter (https://www.sqlite.org/json1.html#jeach), and a r
 has passed, MAKE_READY sets `due_us` to NULL.
 """
 
-from models.history import MAX_RECORDED_ATTEMPTS
 from models.measurements import MAX_AHEAD_S, MAX_INTERVALS
 from models.order import ERASED_USER, MAX_COUNTED_WAITING
+from models.transactions.history import MAX_RECORDED_ATTEMPTS
 
 # Returns the metadata as a text, exactly as it is stored. If the text is not JSON, calls json() to raise an error.
 _ORDER = """json_array(sequence, order_id, user_id, json(item_ids), total_amount,

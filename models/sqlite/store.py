@@ -12,15 +12,13 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from models.archiving import ExpiredOrders
+from models.changes.feed import Feed
 from models.clock import Clock
+from models.database.health import Damage, StorageHealth, StorageStatus, Work
 from models.errors import OrderArchivedError, StorageDamagedError, StorageError
-from models.feed import Feed
-from models.health import Damage, StorageHealth, StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement, decode_measurements, encode_measurements
 from models.order import Attempt, AttemptRecord, Found, Order, Totals
-from models.parts import Budget, run_in_parts
 from models.sqlite import statements
 from models.sqlite.archiving import find_expired
 from models.sqlite.archiving_statements import HAS_FINGERPRINTS, LAST_MEMBER
@@ -35,8 +33,12 @@ from models.sqlite.listing import list_orders
 from models.sqlite.recovery import recover
 from models.sqlite.transaction import Transaction, find_fingerprints, find_orders
 from models.sqlite.transactions import MAX_MADE_READY, Transactions
+from models.transactions.archiving import ExpiredOrders
+from models.transactions.parts import Budget, run_in_parts
 from models.wire import encode_numbers
-from models.writes import AnyWrite, Outcome, WriteResult
+from models.writes.attempts import Outcome
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 R = TypeVar("R")
 F = TypeVar("F", Order, Found)

@@ -16,7 +16,7 @@ from models.order import Order
 from models.sqlite import archiving_statements, statements
 from models.sqlite.blocks import BlockChanges
 from models.sqlite.database import RetryingSqliteDatabase
-from models.totals_change import TotalsChange
+from models.transactions.totals_change import TotalsChange
 from models.wire import decode_orders, decode_pairs, encode_numbers
 
 R = TypeVar("R")

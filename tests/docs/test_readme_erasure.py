@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.order import Ending, Order, Status
 from models.postgresql.opening import open_postgresql_store
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.store import Store
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from tests.live_orders import wait_until_processed
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from server import Settings, parse_settings
 from tests.process import ServerProcess
 from tests.prometheus import ALERTS, promtool

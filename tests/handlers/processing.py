@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from models.archiving import archive_orders
 from models.order import Order, Status
-from models.writes import FinishAndClaim, Outcome
+from models.transactions.archiving import archive_orders
+from models.writes.attempts import FinishAndClaim, Outcome
 from tests.handlers.running_api import RunningApi
 from tests.models.samples import Clock
 from workers.service_limits import ServiceLimits

@@ -29,10 +29,11 @@ from handlers.service import Service
 from handlers.telemetry import Telemetry, TelemetryLimits
 from handlers.transport.in_flight import InFlightRequests
 from handlers.transport.plain_request import PlainRequest
-from models.health import Work
+from models.database.health import Work
 from models.listing import Listing, Page
 from models.order import Found, Totals
-from models.writes import AnyWrite, WriteResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.models.new_store import open_new_store
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore

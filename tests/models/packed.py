@@ -2,7 +2,7 @@
 
 from models.order import amount_as_json
 from models.parsing.packed_orders import PackedOrders, pack_lines
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.models.samples import order_text
 
 

@@ -1,9 +1,9 @@
 """Sample orders, as values and as JSON, and a clock that a test sets."""
 
 import models.clock
+from models.database.servers import Server
 from models.order import Order, Status
-from models.servers import Server
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 SECOND_US = 1_000_000
 

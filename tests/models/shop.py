@@ -9,7 +9,7 @@ import pytest
 from models.errors import StorageDamagedError
 from models.order import Order
 from models.sqlite.store import SqliteStore
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.models.damage import change_row, damage_rows
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order

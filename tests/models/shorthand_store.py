@@ -3,31 +3,20 @@
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from models.archiving import ExpiredOrders, archive_orders
+from models.changes.feed import Feed
+from models.database.health import StorageStatus, Work
 from models.errors import OrderConflictError, WrongStatusError
-from models.feed import Feed
-from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.measurements import Measurement
 from models.order import Attempt, AttemptRecord, Ending, Order, Status, Totals
 from models.store import Store
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    Cancel,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    Insertion,
-    NewOrder,
-    Outcome,
-    RetriedOrders,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    StatusChanged,
-    WriteResult,
-)
+from models.transactions.archiving import ExpiredOrders, archive_orders
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, Erase, RetriedOrders, Retry, RetryOrders, RetrySelection, StatusChanged
+from models.writes.insertion import Insertion, NewOrder
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.process import wait_until
 
 

@@ -20,7 +20,9 @@ from models.wire import (
     encode_numbers,
     encode_outcomes,
 )
-from models.writes import NewOrder, OrderIds, Outcome
+from models.writes.attempts import Outcome
+from models.writes.commands import OrderIds
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.models.blocks import connection_of, fill_blocks
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from models.clock import Clock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
 from tests.postgresql.server import need_postgresql, shared_server, url_of

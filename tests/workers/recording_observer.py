@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from models.changes import OrderChange
-from models.feed import FeedRead
-from models.health import StorageStatus, Work
+from models.changes.feed import FeedRead
+from models.changes.order_changes import OrderChange
+from models.database.health import StorageStatus, Work
 from models.measurements import Measurement
 from models.order import Totals
-from models.writes import AnyWrite, WriteResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 
 class RecordingObserver:

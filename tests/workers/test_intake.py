@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from models.errors import OrderConflictError, QueueClosedError, QueueFullError, StorageBusyError
-from models.writes import AnyWrite, Insertion, InsertResult, NewOrder, NewOrders, WriteResult
+from models.writes.insertion import Insertion, InsertResult, NewOrder, NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.models.samples import new_order
 from tests.workers.event_loop import next_loop_iteration
 from workers.batcher import WriteBatcher

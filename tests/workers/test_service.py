@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import StorageStatus, Work
 from models.errors import OrderConflictError, QueueClosedError, StorageBusyError, StorageUnavailableError
-from models.health import StorageStatus, Work
 from models.order import Order, Status, Totals
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.store import SqliteStore
 from models.store import Store, open_store
-from models.writes import AnyWrite, Insertion, InsertResult, WriteResult
+from models.writes.insertion import Insertion, InsertResult
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.new_store import NewStore, open_new_store

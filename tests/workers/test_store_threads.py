@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from models.database.health import StorageStatus, Work
 from models.errors import StorageUnavailableError
-from models.health import StorageStatus, Work
 from models.listing import HIGHEST, Listing, Page
 from models.order import Attempt, Found, Totals
 from models.store import Store
-from models.writes import AnyWrite, Insertion, Outcome, WriteResult
+from models.writes.attempts import Outcome
+from models.writes.insertion import Insertion
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.models.new_store import open_new_store
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore, retry_at_once

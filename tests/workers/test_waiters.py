@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from models.changes import OrderChange
+from models.changes.order_changes import OrderChange
 from models.errors import QueueFullError
 from models.order import Status
 from tests.cases import cases

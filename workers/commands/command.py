@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from models.database_address import DatabaseAddress, PostgresqlUrl, parse_url
+from models.database.address import DatabaseAddress, PostgresqlUrl, parse_url
 from models.sqlite.backup.backup import back_up
 from models.sqlite.backup.restore import restore
 from models.sqlite.check.check import check

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from models.errors import StorageError
-from models.writes import ClaimedOrders, FinishAndClaim
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
 from workers.backoff import Backoff
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.open_attempts import OpenAttempts

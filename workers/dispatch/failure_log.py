@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from models.order import Order, Status
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from workers.error_text import is_expected, one_line
 from workers.log_fields import attempt_fields
 

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from models.claimed_run import ClaimedRun
 from models.order import Ending, Order, Status
-from models.writes import FinishAndClaim, Outcome
+from models.writes.attempts import FinishAndClaim, Outcome
+from models.writes.claimed_run import ClaimedRun
 from workers.dispatch.failure_log import FailureLog
 from workers.dispatch.retries import RetryPolicy
 from workers.observer import ServiceObserver

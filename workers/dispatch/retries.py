@@ -4,7 +4,7 @@ from typing import TypeGuard
 
 from models.clock import Clock
 from models.order import Attempt, Ending, Order, Status
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from workers.backoff import Backoff
 from workers.error_text import text_of
 from workers.processors.outcomes import (

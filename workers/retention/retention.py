@@ -12,12 +12,14 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from models.archiving import ExpiredOrders, archive_orders
 from models.clock import Clock
 from models.errors import QueueClosedError, QueueFullError, StorageError
 from models.order import Order
 from models.store import Store
-from models.writes import AnyWrite, ArchiveMember, ArchiveOrders, FinishAndClaim
+from models.transactions.archiving import ExpiredOrders, archive_orders
+from models.writes.archiving import ArchiveMember, ArchiveOrders
+from models.writes.attempts import FinishAndClaim
+from models.writes.write import AnyWrite
 from workers.batcher import WriteBatcher
 from workers.call_thread import CallThread
 from workers.retention.archive import Archive, ArchiveError

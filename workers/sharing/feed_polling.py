@@ -5,8 +5,8 @@ import contextlib
 
 from tornado.ioloop import PeriodicCallback
 
+from models.changes.feed import FeedRead
 from models.errors import QueueClosedError, QueueFullError
-from models.feed import FeedRead
 from workers.batcher import Batcher
 from workers.observer import ServiceObserver
 from workers.sharing.error_log import ErrorLog

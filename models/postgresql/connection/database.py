@@ -15,7 +15,7 @@ import peewee
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.postgresql.connection.bounded import ANSWER_S, Backend, BoundedConnection, NoAnswerError
 from models.postgresql.connection.errors import is_temporary, original_of
 from models.postgresql.connection.pipeline import roll_back

@@ -11,7 +11,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import DatabaseRefusedError
 
 OLDEST_VERSION = 15

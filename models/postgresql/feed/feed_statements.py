@@ -9,7 +9,7 @@ Servers record their changes until the time `feed_start.until`, which readers mo
 which the feed has all changes.
 """
 
-from models.changes import MAX_ERROR_CHARACTERS
+from models.changes.order_changes import MAX_ERROR_CHARACTERS
 from models.postgresql.statements import JOINED, STATUS
 
 IS_READ = "EXISTS (SELECT 1 FROM feed_start WHERE until > clock_timestamp())"

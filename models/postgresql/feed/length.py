@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from models.feed import KEPT_CHANGES, FeedRow
+from models.changes.feed import KEPT_CHANGES, FeedRow
 
 STEP = 1_000
 """Rows are removed in steps of about this number of changes, so that no step takes long."""

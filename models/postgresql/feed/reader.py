@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
+from models.changes.feed import FeedRead, FeedRow
 from models.errors import StorageUnavailableError
-from models.feed import FeedRead, FeedRow
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.feed import feed_statements
@@ -17,7 +17,7 @@ from models.wire import decode_changes, decode_numbers
 
 
 class PostgresqlFeed:
-    """Implements `models.feed.Feed`.
+    """Implements `models.changes.feed.Feed`.
 
     The ids of rows can be committed out of order, or be missing because a transaction failed. So a read stops at a
     missing id until every transaction has ended that can have got it. Transactions of other programs do not count.

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from models.database.servers import Server
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.lease import Lease
-from models.servers import Server
 from models.wire import decode_servers
 
 

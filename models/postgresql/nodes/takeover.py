@@ -14,7 +14,7 @@ from models.postgresql.attempts import finish
 from models.postgresql.nodes import node_statements
 from models.postgresql.transaction import Connection, Transaction, one_row
 from models.wire import decode_attempts
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 
 MAX_TAKEN_OVER = 1_000
 """How many attempts one transaction ends at most, because its duration must be limited."""

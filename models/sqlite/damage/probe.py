@@ -11,7 +11,7 @@ from models.sqlite.packed_orders import encode_packed_orders
 from models.sqlite.schema import SCHEMA_VERSION
 from models.sqlite.transaction import Transaction, find_orders
 from models.wire import encode_numbers
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 LOWEST_ID = 0
 """An id that is lower than the id of any order."""

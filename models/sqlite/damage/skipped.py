@@ -4,8 +4,8 @@ from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from models.clock import Clock
+from models.database.health import Damage
 from models.errors import StorageError
-from models.health import Damage
 from models.order import Status
 from models.sqlite.transaction import Transaction
 

@@ -4,33 +4,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
-from models.batch import Batch
+from models.database.health import Damage
 from models.errors import StorageError
-from models.health import Damage
 from models.order import Status
-from models.parts import Budget, run_in_parts
 from models.sqlite.attempts import claim, claim_candidates, finish, try_to_claim
 from models.sqlite.batch import apply_batch
 from models.sqlite.damage.skipped import SkippedOrder
 from models.sqlite.damage.split_retry import retry_in_parts
 from models.sqlite.transaction import Transaction
 from models.sqlite.transactions import Transactions
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    Cancel,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    InsertResult,
-    NewOrder,
-    Outcome,
-    RetriedOrders,
-    Retry,
-    RetryOrders,
-    SetPaused,
-    WriteResult,
-)
+from models.transactions.parts import Budget, run_in_parts
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.batch import Batch
+from models.writes.commands import Cancel, Erase, RetriedOrders, Retry, RetryOrders, SetPaused
+from models.writes.insertion import InsertResult, NewOrder
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 
 class SplitBatch:

@@ -5,12 +5,12 @@ from functools import partial
 
 from msgspec import structs
 
+from models.database.health import Damage
 from models.errors import StorageError
-from models.health import Damage
-from models.parts import Budget, run_in_parts
 from models.sqlite.commands import retry_candidates, retry_selected
 from models.sqlite.transactions import Transactions
-from models.writes import OrderIds, RetriedOrders, RetryOrders
+from models.transactions.parts import Budget, run_in_parts
+from models.writes.commands import OrderIds, RetriedOrders, RetryOrders
 
 
 def retry_in_parts(

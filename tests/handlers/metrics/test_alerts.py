@@ -10,7 +10,7 @@ import yaml
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from models.health import StorageStatus, Work
+from models.database.health import StorageStatus, Work
 from tests.handlers.conftest import StartApi
 from tests.models.samples import SERVERS
 from tests.prometheus import (

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from models.health import StorageStatus, Work
+from models.database.health import StorageStatus, Work
 from models.order import Status
 from tests.cases import cases
 from tests.handlers.conftest import StartApi

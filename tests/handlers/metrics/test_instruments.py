@@ -6,25 +6,14 @@ from msgspec.structs import replace
 
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, Instruments, IntakeOutcome
-from models.claimed_run import ClaimedRun
 from models.errors import OrderConflictError, StorageUnavailableError, WrongStatusError
 from models.order import Order, Status
-from models.writes import (
-    AnyWrite,
-    Cancel,
-    ClaimedOrders,
-    FinishAndClaim,
-    Insertion,
-    NewOrders,
-    OrderIds,
-    Outcome,
-    RetriedOrders,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    StatusChanged,
-    WriteResult,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.claimed_run import ClaimedRun
+from models.writes.commands import Cancel, OrderIds, RetriedOrders, Retry, RetryOrders, RetrySelection, StatusChanged
+from models.writes.insertion import Insertion, NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.models.samples import SECOND_US, Clock, claimed_order, new_order
 
 

@@ -13,10 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from handlers.metrics.histogram import Histogram
 from handlers.metrics.instruments import AttemptOutcome, IntakeOutcome
 from handlers.metrics.prometheus import OPEN_METRICS, TEXT
+from models.database.health import StorageStatus, Work
 from models.errors import StorageUnavailableError
-from models.health import StorageStatus, Work
 from models.order import Status
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, Outcome, StatusChanged
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, StatusChanged
+from models.writes.insertion import Insertion
 from tests.handlers.conftest import StartApi
 from tests.handlers.event_stream import open_stream
 from tests.handlers.processing import claim, end

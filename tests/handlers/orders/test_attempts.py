@@ -7,7 +7,7 @@ import pytest
 from models.errors import StorageUnavailableError
 from models.order import AttemptRecord, Ending, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import FinishAndClaim, Outcome
+from models.writes.attempts import FinishAndClaim, Outcome
 from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem

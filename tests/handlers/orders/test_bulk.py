@@ -10,7 +10,7 @@ from handlers.orders.bulk_array import MAX_ARRAY_BYTES
 from handlers.orders.bulk_view import MAX_DETAIL_CHARACTERS
 from models.errors import StorageDamagedError
 from models.order import Status
-from models.writes import Insertion, InsertResult, NewOrder
+from models.writes.insertion import Insertion, InsertResult, NewOrder
 from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.bulk_requests import (

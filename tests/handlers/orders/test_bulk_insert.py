@@ -15,7 +15,7 @@ from handlers.orders.bulk_view import BulkView
 from handlers.orders.time_slices import TimeSlices
 from models.errors import OrderConflictError
 from models.parsing.lines import Lines
-from models.writes import Insertion, InsertResult, NewOrder
+from models.writes.insertion import Insertion, InsertResult, NewOrder
 from tests.examples import examples
 from tests.handlers.orders.bulk_requests import text
 from tests.handlers.running_api import fake_service, turn_of_the_loop

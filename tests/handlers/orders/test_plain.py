@@ -15,7 +15,7 @@ from models.errors import (
     StorageUnavailableError,
 )
 from models.parsing.order_body import MAX_ID
-from models.writes import Waiter
+from models.writes.waiter import Waiter
 from tests.handlers.both_ways import ID, VARIANTS, Variant, by_both_ways
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from models.errors import StorageBusyError
 from models.order import Status
-from models.writes import OrderIds, RetriedOrders, RetrySelection
+from models.writes.commands import OrderIds, RetriedOrders, RetrySelection
 from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.orders.test_actions import accept, end_as, statuses

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.parsing.order_body import MAX_ID
-from models.writes import Waiter
+from models.writes.waiter import Waiter
 from tests.cases import cases
 from tests.handlers.conftest import StartApi
 from tests.handlers.problem_check import assert_is_problem

@@ -4,7 +4,7 @@ import random
 
 from handlers.sse.event_ids import FeedIds
 from handlers.sse.event_log import ALL_EVENTS, EventLog
-from models.changes import OrderChange
+from models.changes.order_changes import OrderChange
 from models.order import Status
 from tests.cases import cases
 from tests.sse import EventParser

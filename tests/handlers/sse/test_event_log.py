@@ -2,9 +2,9 @@
 
 from handlers.sse.event_ids import RunIds
 from handlers.sse.event_log import ALL_EVENTS, EventFilter, EventLog
-from models.changes import MAX_ERROR_CHARACTERS, OrderChange, changes_in
+from models.changes.order_changes import MAX_ERROR_CHARACTERS, OrderChange, changes_in
 from models.order import Status
-from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
 from tests.cases import cases
 from tests.models.samples import claimed_order, new_order
 from tests.sse import EventParser

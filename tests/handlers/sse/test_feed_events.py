@@ -9,8 +9,8 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from handlers.sse.feed_progress import AHEAD_S, READ_S
-from models.changes import OrderChange
-from models.feed import FeedRead, FeedRow
+from models.changes.feed import FeedRead, FeedRow
+from models.changes.order_changes import OrderChange
 from models.order import Status
 from tests.handlers.event_stream import Stream, open_stream
 from tests.handlers.running_api import RunningApi, get_text, turn_of_the_loop, until

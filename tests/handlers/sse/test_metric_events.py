@@ -11,7 +11,7 @@ import pytest
 
 from handlers.metrics.point import Point
 from handlers.sse.connection import STALL_TIMEOUT_S, SseConnection
-from models.health import StorageStatus, Work
+from models.database.health import StorageStatus, Work
 from models.order import Totals
 from tests.handlers.conftest import StartApi
 from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes

@@ -13,7 +13,7 @@ import pytest
 
 from handlers.sse.connection import STALL_TIMEOUT_S
 from handlers.sse.order_events import HEARTBEAT_S
-from models.changes import OrderChange
+from models.changes.order_changes import OrderChange
 from models.order import Status
 from tests.cases import cases
 from tests.handlers.event_stream import Stream, open_stream, silent_reader, unsent_bytes

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import DatabaseRefusedError
 from models.listing import HIGHEST, Listing
 from models.measurements import Measurement, Measures
@@ -19,7 +19,9 @@ from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
 from models.sqlite.store import SqliteStore
 from models.store import open_store
-from models.writes import NewOrder, Outcome, SetPaused
+from models.writes.attempts import Outcome
+from models.writes.commands import SetPaused
+from models.writes.insertion import NewOrder
 from tests.models.new_database import open_new_database
 from tests.models.postgresql.tables import check_tables
 from tests.models.samples import SECOND_US, Clock

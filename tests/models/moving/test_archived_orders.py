@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from models.archiving import archive_orders
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import MoveError
 from models.order import Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
 from models.sqlite.store import SqliteStore
-from models.writes import ArchiveMember, Insertion, Outcome
+from models.transactions.archiving import archive_orders
+from models.writes.archiving import ArchiveMember
+from models.writes.attempts import Outcome
+from models.writes.insertion import Insertion
 from tests.models.moving.shops import Lines, emptied_target, move_file
 from tests.models.new_database import open_new_database
 from tests.models.samples import SECOND_US, Clock, new_order

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.clock import Clock as RealClock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import DatabaseRefusedError, MoveError, StartRefusedError
 from models.moving.move import move
 from models.store import open_store

@@ -6,7 +6,7 @@ from models.parsing.array_reader import read_array
 from models.parsing.bulk import ParsedOrder, parse_lines, parse_orders
 from models.parsing.lines import LineBlock
 from models.parsing.steps import run_to_end
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 
 def parse_all(texts: Sequence[bytes]) -> list[ParsedOrder]:

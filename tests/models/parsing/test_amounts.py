@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.errors import InvalidOrderError, NotJsonError
 from models.order import amount_as_decimal
 from models.parsing.order_parser import parse_order
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.examples import examples
 from tests.models.parsing.paths import with_and_without_metadata

@@ -12,7 +12,7 @@ from models.parsing.array_reader import GROUP_BYTES, MAX_ORDERS, read_array
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import BYTE_ORDER_MARK
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.examples import examples
 from tests.models.parsing.parsed import read_whole_array

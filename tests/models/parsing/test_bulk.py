@@ -3,7 +3,7 @@
 from models.errors import InvalidOrderError, NotJsonError
 from models.parsing.bulk import parse_orders
 from models.parsing.order_body import MAX_ORDER_BYTES
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.models.parsing.parsed import parse_all, parse_block
 from tests.models.samples import order_text

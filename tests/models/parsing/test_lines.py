@@ -9,7 +9,7 @@ from models.errors import InvalidOrderError
 from models.parsing.lines import Lines
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.strict_json import BYTE_ORDER_MARK
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.models.parsing.parsed import parse_all
 from tests.models.samples import order_text

@@ -8,7 +8,7 @@ from models.errors import InvalidOrderError, NotJsonError
 from models.parsing.order_body import MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order, parse_order_fast
 from models.parsing.strict_json import MAX_DEPTH
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.examples import examples
 from tests.models.samples import order_text

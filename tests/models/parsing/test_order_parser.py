@@ -13,7 +13,7 @@ from models.order import amount_as_decimal
 from models.parsing.order_body import MAX_ID, MAX_ITEMS, MAX_METADATA_BYTES
 from models.parsing.order_parser import parse_order
 from models.parsing.strict_json import BYTE_ORDER_MARK, MAX_CONTAINERS, MAX_DEPTH
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.examples import examples
 from tests.models.parsing.paths import on_each_path, with_and_without_metadata

@@ -11,7 +11,7 @@ from models.parsing.bulk import PART_BYTES, parse_lines
 from models.parsing.lines import LineBlock, Lines
 from models.parsing.order_body import MAX_ORDER_BYTES
 from models.parsing.packed_orders import PackedOrders, pack_lines
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.models.packed import line_of, pack
 from tests.models.parsing.parsed import parse_all, parse_block
 from tests.models.samples import new_order, order_text

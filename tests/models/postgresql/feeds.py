@@ -5,8 +5,8 @@ A read has no result while a feed begins, and stops at the id of a transaction t
 
 from collections.abc import Sequence
 
-from models.changes import OrderChange
-from models.feed import FeedRead
+from models.changes.feed import FeedRead
+from models.changes.order_changes import OrderChange
 from models.order import Status
 from tests.models.shorthand_store import ShorthandStore
 from tests.process import wait_until

@@ -6,25 +6,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import BacklogFullError, OrderConflictError, WrongStatusError
 from models.order import AttemptRecord, Ending, Order, Status, Totals
 from models.postgresql.connection.bounded import ANSWER_S
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
-from models.writes import (
-    AnyWrite,
-    Cancel,
-    ClaimedOrders,
-    FinishAndClaim,
-    NewOrders,
-    Outcome,
-    RetriedOrders,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    StatusChanged,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, RetriedOrders, Retry, RetryOrders, RetrySelection, StatusChanged
+from models.writes.insertion import NewOrders
+from models.writes.write import AnyWrite
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.archiving import archive_orders
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import OrderArchivedError
-from models.fingerprint import fingerprint
+from models.identity.fingerprint import fingerprint
 from models.order import Order, Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
 from models.postgresql.schema import ARCHIVE_VERSION, STEPS
 from models.postgresql.store import PostgresqlStore
-from models.writes import Insertion
+from models.transactions.archiving import archive_orders
+from models.writes.insertion import Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.test_migration import change_schema
 from tests.models.postgresql.two_servers import two_servers

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
+from models.database.health import Work
 from models.errors import CommitUnknownError, StorageError
-from models.health import Work
 from models.order import Status
 from models.postgresql.connection.bounded import ANSWER_S
 from models.postgresql.opening import open_postgresql_store
-from models.writes import AnyWrite, ClaimedOrders, Insertion
+from models.writes.attempts import ClaimedOrders
+from models.writes.insertion import Insertion
+from models.writes.write import AnyWrite
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.proxied_store import (
     IDS,

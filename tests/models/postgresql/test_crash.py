@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.order import Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
 from models.postgresql.store import PostgresqlStore
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, NewOrder, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.insertion import Insertion, NewOrder
 from tests.load.steps import meanwhile
 from tests.models.postgresql.proxied_store import opened_store
 from tests.models.postgresql.tables import check_tables, recount

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from models.changes import MAX_ERROR_CHARACTERS, OrderChange
-from models.feed import KEPT_CHANGES, FeedRead
+from models.changes.feed import KEPT_CHANGES, FeedRead
+from models.changes.order_changes import MAX_ERROR_CHARACTERS, OrderChange
 from models.order import Status
 from models.postgresql.attempts import claim
 from models.postgresql.batch import apply_batch
@@ -18,7 +18,9 @@ from models.postgresql.feed.feed_statements import MAX_CHANGES
 from models.postgresql.feed.length import STEP
 from models.postgresql.nodes.lease import Lease
 from models.postgresql.transactions import MAX_MADE_READY, Transactions
-from models.writes import Cancel, FinishAndClaim, NewOrders, Outcome, Retry, RetryOrders, RetrySelection
+from models.writes.attempts import FinishAndClaim, Outcome
+from models.writes.commands import Cancel, Retry, RetryOrders, RetrySelection
+from models.writes.insertion import NewOrders
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.feeds import (
     changes_of,

@@ -5,8 +5,8 @@ from collections import deque
 
 import pytest
 
-from models.changes import OrderChange
-from models.feed import KEPT_CHANGES, FeedRow
+from models.changes.feed import KEPT_CHANGES, FeedRow
+from models.changes.order_changes import OrderChange
 from models.order import Status
 from models.postgresql.feed.length import STEP, FeedLength
 

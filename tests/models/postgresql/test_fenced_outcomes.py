@@ -2,10 +2,11 @@
 
 import pytest
 
-from models.changes import OrderChange, changes_in
+from models.changes.order_changes import OrderChange, changes_in
 from models.errors import StorageBusyError
 from models.order import Ending, Status
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.insertion import Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed
 from tests.models.samples import new_order

@@ -10,7 +10,8 @@ import pytest
 
 from models.order import Status
 from models.postgresql.store import PostgresqlStore
-from models.writes import NewOrders, Outcome
+from models.writes.attempts import Outcome
+from models.writes.insertion import NewOrders
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.postgresql.databases import EmptiedDatabase, connect, emptied_database, execute

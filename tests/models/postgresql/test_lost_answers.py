@@ -12,17 +12,10 @@ from msgspec.structs import replace
 
 from models.errors import CommitUnknownError
 from models.order import AttemptRecord, Ending, Status
-from models.writes import (
-    AnyWrite,
-    Cancel,
-    ClaimedOrders,
-    FinishAndClaim,
-    NewOrders,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    SetPaused,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim
+from models.writes.commands import Cancel, Retry, RetryOrders, RetrySelection, SetPaused
+from models.writes.insertion import NewOrders
+from models.writes.write import AnyWrite
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.feeds import changes_of, next_part, statuses
 from tests.models.postgresql.proxied_store import IDS, batch_of_all_kinds, opened_store, plain_results, prepare

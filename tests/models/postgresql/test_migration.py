@@ -8,14 +8,14 @@ import psycopg
 import pytest
 
 from models.clock import Clock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
+from models.database.health import Work
 from models.errors import DatabaseRefusedError, StorageUnavailableError
-from models.health import Work
 from models.order import Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.schema import STEPS, Step, migrate
 from models.postgresql.store import PostgresqlStore
-from models.writes import Insertion
+from models.writes.insertion import Insertion
 from tests.models.postgresql.feeds import next_part, read_statuses
 from tests.models.samples import new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from models.clock import Clock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import DatabaseRefusedError, StorageError
 from models.postgresql.opening import open_postgresql_store
 from models.store import open_store

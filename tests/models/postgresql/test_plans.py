@@ -7,15 +7,16 @@ from contextlib import contextmanager, suppress
 import pytest
 from msgspec.structs import replace
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
+from models.database.health import Work
 from models.errors import OrderArchivedError
-from models.health import Work
 from models.listing import Listing
 from models.order import Ending, Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
 from models.postgresql.store import PostgresqlStore
-from models.writes import Cancel, FinishAndClaim, Outcome, Retry, RetrySelection, SetPaused
+from models.writes.attempts import FinishAndClaim, Outcome
+from models.writes.commands import Cancel, Retry, RetrySelection, SetPaused
 from tests.models.postgresql.tables import check_tables, fill
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageDamagedError, StorageUnavailableError
-from models.health import Work
 from models.order import Status
-from models.parts import MAX_FAILURES
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome, StatusChanged
+from models.transactions.parts import MAX_FAILURES
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, StatusChanged
+from models.writes.insertion import Insertion, NewOrders
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -9,7 +9,9 @@ import pytest
 
 from models.errors import BacklogFullError
 from models.order import Status
-from models.writes import Cancel, Insertion, NewOrder, Outcome, SetPaused
+from models.writes.attempts import Outcome
+from models.writes.commands import Cancel, SetPaused
+from models.writes.insertion import Insertion, NewOrder
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.two_servers import LEASE_S, Server, check, completed
 from tests.models.samples import SECOND_US, Clock, new_order

@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 
 from msgspec.structs import replace
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.order import Attempt, Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.store import PostgresqlStore
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.samples import Clock
 from tests.models.shorthand_store import ShorthandStore

@@ -10,7 +10,7 @@ from models.order import Status
 from models.sqlite.check.check import find_errors
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from tests.models.blocks import stored_blocks
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageDamagedError
-from models.health import Work
 from models.listing import Listing
 from models.order import Order, Status
 from models.sqlite.database import RetryingSqliteDatabase
-from models.writes import Cancel, Insertion, Outcome
+from models.writes.attempts import Outcome
+from models.writes.commands import Cancel
+from models.writes.insertion import Insertion
 from tests.models.blocks import Block, check_blocks, computed_blocks, connection_of, stored_blocks
 from tests.models.damage import damage_root
 from tests.models.samples import SECOND_US, Clock, new_order

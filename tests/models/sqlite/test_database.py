@@ -9,13 +9,14 @@ from typing import Any
 import peewee
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageBusyError
-from models.health import Work
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase, is_busy
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
-from models.writes import Insertion, Outcome
+from models.writes.attempts import Outcome
+from models.writes.insertion import Insertion
 from tests.cases import cases
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

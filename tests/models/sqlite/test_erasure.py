@@ -11,7 +11,8 @@ from msgspec import structs
 from models.order import Ending, Status
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
-from models.writes import NewOrder, Outcome
+from models.writes.attempts import Outcome
+from models.writes.insertion import NewOrder
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 

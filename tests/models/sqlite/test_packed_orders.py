@@ -11,7 +11,7 @@ from models.parsing.order_body import MAX_AMOUNT, MAX_ID
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.packed_orders import encode_packed_orders
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 IDS = st.sampled_from([1, 9, 10, 2**31, 10**18, MAX_ID]) | st.integers(1, MAX_ID)
 AMOUNTS = st.sampled_from([0, 1, 9_999, int(MAX_AMOUNT * 10_000)]) | st.integers(0, int(MAX_AMOUNT * 10_000))

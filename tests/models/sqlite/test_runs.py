@@ -2,10 +2,11 @@
 
 import pytest
 
-from models.claimed_run import ClaimedRun
 from models.order import Status
 from models.sqlite.database import RetryingSqliteDatabase
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.claimed_run import ClaimedRun
+from models.writes.insertion import Insertion, NewOrders
 from tests.models.blocks import check_blocks, connection_of
 from tests.models.packed import pack
 from tests.models.samples import SECOND_US, Clock, new_order

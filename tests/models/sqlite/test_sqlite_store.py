@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageUnavailableError
-from models.health import Work
 from models.order import Status
 from models.parsing.order_body import MAX_ID
 from models.sqlite import statements
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.insertion import Insertion
 from tests.cases import cases
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -3,21 +3,14 @@
 import pytest
 from msgspec import structs
 
-from models.archiving import archive_orders
 from models.errors import OrderArchivedError, OrderConflictError, WrongStatusError
 from models.listing import Listing
 from models.order import ERASED_USER, Attempt, Ending, Order, Status
-from models.writes import (
-    ArchiveMember,
-    Cancel,
-    FinishAndClaim,
-    Insertion,
-    NewOrder,
-    NewOrders,
-    Outcome,
-    Retry,
-    RetrySelection,
-)
+from models.transactions.archiving import archive_orders
+from models.writes.archiving import ArchiveMember
+from models.writes.attempts import FinishAndClaim, Outcome
+from models.writes.commands import Cancel, Retry, RetrySelection
+from models.writes.insertion import Insertion, NewOrder, NewOrders
 from tests.models.engines import Engine
 from tests.models.packed import pack
 from tests.models.samples import SECOND_US, Clock, new_order

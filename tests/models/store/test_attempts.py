@@ -4,7 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from models.order import Attempt, Status
-from models.writes import AnyWrite, ClaimedOrders, Erase, FinishAndClaim, Insertion, Outcome, Retry
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Erase, Retry
+from models.writes.insertion import Insertion
+from models.writes.write import AnyWrite
 from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

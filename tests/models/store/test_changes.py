@@ -4,23 +4,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from models.changes import OrderChange, changes_in
-from models.claimed_run import ClaimedRun
+from models.changes.order_changes import OrderChange, changes_in
 from models.errors import OrderConflictError, WrongStatusError
 from models.order import Order, Status
 from models.store import Store
-from models.writes import (
-    AnyWrite,
-    Cancel,
-    ClaimedOrders,
-    FinishAndClaim,
-    NewOrders,
-    Outcome,
-    Retry,
-    RetryOrders,
-    RetrySelection,
-    WriteResult,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.claimed_run import ClaimedRun
+from models.writes.commands import Cancel, Retry, RetryOrders, RetrySelection
+from models.writes.insertion import NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.models.packed import pack
 from tests.models.samples import new_order
 

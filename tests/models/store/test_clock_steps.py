@@ -2,11 +2,11 @@
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageError
-from models.health import Work
 from models.listing import Listing
 from models.order import Ending, Order, Status
-from models.writes import FinishAndClaim, Outcome
+from models.writes.attempts import FinishAndClaim, Outcome
 from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

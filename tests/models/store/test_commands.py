@@ -5,17 +5,8 @@ from msgspec.structs import replace
 
 from models.errors import WrongStatusError
 from models.order import Status
-from models.writes import (
-    Cancel,
-    ClaimedOrders,
-    FinishAndClaim,
-    OrderIds,
-    Outcome,
-    RetriedOrders,
-    Retry,
-    RetrySelection,
-    StatusChanged,
-)
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, OrderIds, RetriedOrders, Retry, RetrySelection, StatusChanged
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 

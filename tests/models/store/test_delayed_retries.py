@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from models.order import Status
-from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 

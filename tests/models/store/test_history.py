@@ -1,7 +1,7 @@
 """The history of an order's attempts, for every kind of store."""
 
 from models.order import Attempt, AttemptRecord, Ending, Order, Status
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -6,7 +6,10 @@ from msgspec.structs import replace
 from models.errors import BacklogFullError, OrderConflictError
 from models.order import Order, Status
 from models.parsing.order_body import MAX_ID
-from models.writes import AnyWrite, Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrder, NewOrders, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel
+from models.writes.insertion import Insertion, NewOrder, NewOrders
+from models.writes.write import AnyWrite
 from tests.models.engines import Engine, check_first_sequences
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

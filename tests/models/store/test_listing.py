@@ -11,7 +11,7 @@ from models.listing import Listing, Page
 from models.order import Order, Status
 from models.sqlite import blocks
 from models.store import Store
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.models.engines import Engine, StoredOrder
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

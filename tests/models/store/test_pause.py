@@ -1,7 +1,9 @@
 """Pausing and resuming processing, for every kind of store."""
 
 from models.order import Status
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome, SetPaused
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import SetPaused
+from models.writes.insertion import Insertion
 from tests.models.engines import Engine
 from tests.models.samples import SECOND_US, Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -14,33 +14,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from models.archiving import archive_orders
-from models.changes import changes_in
-from models.claimed_run import ClaimedRun
+from models.changes.order_changes import changes_in
 from models.errors import BacklogFullError, OrderArchivedError, OrderConflictError, WrongStatusError
 from models.order import ERASED_USER, Attempt, AttemptRecord, Ending, Order, Status
 from models.store import Store
-from models.writes import (
-    AnyWrite,
-    ArchiveOrders,
-    AttemptKey,
+from models.transactions.archiving import archive_orders
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import AttemptKey, ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.claimed_run import ClaimedRun
+from models.writes.commands import (
     Cancel,
-    ClaimedOrders,
     Erase,
-    FinishAndClaim,
-    Insertion,
-    NewOrder,
-    NewOrders,
     OrderIds,
-    Outcome,
     RetriedOrders,
     Retry,
     RetryOrders,
     RetrySelection,
     SetPaused,
     StatusChanged,
-    Write,
 )
+from models.writes.insertion import Insertion, NewOrder, NewOrders
+from models.writes.write import AnyWrite, Write
 from tests.examples import examples
 from tests.models.engines import Engine, check_first_sequences
 from tests.models.packed import pack

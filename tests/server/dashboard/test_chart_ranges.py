@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from models.clock import Clock
-from models.database_address import parse_address
+from models.database.address import parse_address
 from models.measurements import Measurement, Measures
 from models.store import open_store
 from tests.browser import Watched

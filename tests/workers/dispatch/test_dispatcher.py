@@ -14,7 +14,7 @@ from msgspec.structs import replace
 import models.clock
 from models.errors import StorageBusyError, StorageError, StorageUnavailableError
 from models.order import Order, Status
-from models.writes import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
 from tests.models.samples import SECOND_US, Clock
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver

@@ -7,7 +7,7 @@ import pytest
 
 from models.order import Order, Status
 from models.trace_headers import trace_headers_in
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from workers.dispatch.failure_log import MAX_FRAMES, MIN_INTERVAL_S, FailureLog
 from workers.error_text import text_of
 from workers.processors.outcomes import NotDeliveredError, Rejected, RetryLater

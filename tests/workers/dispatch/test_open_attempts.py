@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from models.claimed_run import ClaimedRun
 from models.order import Ending, Order, Status
-from models.writes import Outcome
+from models.writes.attempts import Outcome
+from models.writes.claimed_run import ClaimedRun
 from tests.models.samples import Clock, claimed_order, new_order
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from models.order import Attempt, Ending, Order, Status
-from models.writes import Outcome
+from models.writes.attempts import Outcome
 from tests.cases import cases
 from tests.models.samples import SECOND_US, Clock
 from workers.backoff import Backoff

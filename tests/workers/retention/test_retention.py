@@ -16,7 +16,10 @@ from models.errors import StorageUnavailableError
 from models.order import Status
 from models.sqlite.store import SqliteStore
 from models.store import Store
-from models.writes import AnyWrite, ArchiveOrders, Outcome, WriteResult
+from models.writes.archiving import ArchiveOrders
+from models.writes.attempts import Outcome
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import SECOND_US, Clock, new_order

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from models.changes.feed import FeedRead
 from models.errors import StorageBusyError
-from models.feed import FeedRead
 from tests.loop_time import LoopTime
 from tests.workers.event_loop import next_loop_iteration
 from tests.workers.recording_observer import RecordingObserver

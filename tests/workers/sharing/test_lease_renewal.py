@@ -8,7 +8,7 @@ import pytest
 
 from models.order import Status
 from models.sqlite.store import SqliteStore
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 from tests.loop_time import LoopTime
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order

@@ -20,7 +20,7 @@ from load.chaos.servers.takeover import TakeoverWatch
 from load.chaos.target import orders_for
 from load.orders.generated import SentOrders
 from models.clock import Clock
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.postgresql.opening import open_postgresql_store
 from tests.handlers.running_api import turn_of_the_loop
 from tests.load.chaos.inspection.test_audit import GOOD_METRICS, ORDERS

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.errors import DatabaseRefusedError, StorageUnavailableError
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors

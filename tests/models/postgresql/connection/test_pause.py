@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from models.database_address import PostgresqlUrl
+from models.database.address import PostgresqlUrl
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.postgresql.databases import connect, execute

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
+from models.database.servers import Server
 from models.order import Status
-from models.servers import Server
 from tests.models.postgresql.engine import PostgresqlEngine
 from tests.models.postgresql.two_servers import LEASE_S, two_servers
 from tests.models.postgresql.two_servers import Server as Store

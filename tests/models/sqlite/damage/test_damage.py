@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageBusyError, StorageDamagedError, StorageError, StorageUnavailableError
-from models.health import Work
 from models.listing import Listing
 from models.order import Order, Status
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.store import SqliteStore
-from models.writes import Cancel, ClaimedOrders, FinishAndClaim, Insertion, NewOrders, Outcome, RetrySelection
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Cancel, RetrySelection
+from models.writes.insertion import Insertion, NewOrders
 from tests.models.damage import change_row, damage_index_of_id, damage_root, damage_rows, prevent_updates
 from tests.models.new_database import open_new_database
 from tests.models.samples import SECOND_US, Clock, new_order

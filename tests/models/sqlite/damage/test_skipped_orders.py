@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import Work
 from models.errors import BacklogFullError, StorageDamagedError
-from models.health import Work
 from models.order import Status
 from models.sqlite.damage.skipped import TRY_AGAIN_US
 from models.sqlite.store import SqliteStore
-from models.writes import ClaimedOrders, FinishAndClaim, Insertion, Outcome
+from models.writes.attempts import ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.insertion import Insertion
 from tests.models.damage import change_row, damage_root, permit_updates, prevent_updates
 from tests.models.new_database import open_new_database
 from tests.models.samples import Clock, new_order

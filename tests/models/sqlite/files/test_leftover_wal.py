@@ -13,7 +13,7 @@ from models.errors import DatabaseRefusedError
 from models.order import Order
 from models.sqlite.files.opening import open_database, open_sqlite_store
 from models.sqlite.store import SqliteStore
-from models.writes import Insertion
+from models.writes.insertion import Insertion
 from tests.examples import examples
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3
 from tests.models.other_programs import another_program, create

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from models.database.health import Work
 from models.errors import StorageUnavailableError
-from models.health import Work
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
-from models.writes import Insertion
+from models.writes.insertion import Insertion
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore
 from tests.open_files import no_more_files

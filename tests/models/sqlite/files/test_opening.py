@@ -20,7 +20,9 @@ from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.files.opening import open_database
 from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from models.sqlite.store import SqliteStore
-from models.writes import Insertion, Outcome, SetPaused
+from models.writes.attempts import Outcome
+from models.writes.commands import SetPaused
+from models.writes.insertion import Insertion
 from tests.models.blocks import Block, check_blocks, computed_blocks, connection_of, stored_blocks
 from tests.models.damage import damage_root
 from tests.models.old_schemas import SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5

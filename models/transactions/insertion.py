@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence, Set
 
 from models.errors import BacklogFullError, OrderConflictError
-from models.fingerprint import fingerprint
+from models.identity.fingerprint import fingerprint
+from models.identity.same_order import is_same_order
 from models.order import Order
-from models.same_order import is_same_order
-from models.writes import Insertion, InsertResult, NewOrder
+from models.writes.insertion import Insertion, InsertResult, NewOrder
 
 
 def admit(orders: Sequence[NewOrder], stored_ids: Set[int], *, room: int) -> list[NewOrder]:

@@ -2,7 +2,7 @@
 
 from models.order import Order
 from models.parsing.strict_json import same_value
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 
 def is_same_order(new: NewOrder, stored: Order) -> bool:

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from models.errors import WrongStatusError
 from models.order import ERASED_USER, Order, Status
-from models.writes import RetrySelection
+from models.writes.commands import RetrySelection
 
 CAN_BE_RETRIED = "Failed or waiting for a retry"
 """The statuses of orders for which `can_be_retried` is true, as a WrongStatusError names them."""

@@ -1,8 +1,8 @@
 """The fingerprint of an order, with which a repeated order is recognized after its values were deleted. Pure functions.
 
 The store keeps the fingerprint of each archived and each erased order. Two orders with the same id have the same
-fingerprint if `models.same_order.is_same_order` is true for them. Otherwise, the fingerprints differ, except with a
-probability of 2⁻⁶⁴.
+fingerprint if `models.identity.same_order.is_same_order` is true for them. Otherwise, the fingerprints differ, except
+with a probability of 2⁻⁶⁴.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from models.order import Order
 from models.parsing.strict_json import exact_decimal
-from models.writes import NewOrder
+from models.writes.insertion import NewOrder
 
 _BYTES = 8
 

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from models.same_order import is_same_order
-from models.writes import NewOrder
+from models.identity.same_order import is_same_order
+from models.writes.insertion import NewOrder
 from tests.cases import cases
 from tests.models.samples import claimed_order, new_order
 

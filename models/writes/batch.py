@@ -4,7 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
-from models.writes import AnyWrite, InsertResult, NewOrder, NewOrders, Outcome, WriteResult
+from models.writes.attempts import Outcome
+from models.writes.insertion import InsertResult, NewOrder, NewOrders
+from models.writes.result import WriteResult
+from models.writes.write import AnyWrite
 
 W = TypeVar("W", bound=AnyWrite)
 

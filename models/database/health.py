@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from models.database.servers import Server
 from models.errors import StorageDamagedError, StorageError
-from models.servers import Server
 
 MAX_LOGGED_ORDERS = 100
 """The maximum number of damaged orders that are logged. Orders that can be read and written again do not count."""

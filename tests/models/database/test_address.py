@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.database_address import PostgresqlUrl, parse_address
+from models.database.address import PostgresqlUrl, parse_address
 from tests.cases import cases
 
 

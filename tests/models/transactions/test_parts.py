@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from models.errors import StorageDamagedError, StorageError, StorageUnavailableError
-from models.parts import Budget, run_in_parts
 from models.sqlite.damage.faults import concerns_orders
+from models.transactions.parts import Budget, run_in_parts
 from tests.cases import cases
 
 

@@ -5,20 +5,10 @@ from collections.abc import Iterator, Sequence, Set
 from msgspec import Struct
 
 from models.order import Order, Status
-from models.writes import (
-    AnyWrite,
-    AttemptKey,
-    ClaimedOrders,
-    Erase,
-    FinishAndClaim,
-    Insertion,
-    NewOrder,
-    NewOrders,
-    Outcome,
-    RetriedOrders,
-    RetryOrders,
-    StatusChanged,
-)
+from models.writes.attempts import AttemptKey, ClaimedOrders, FinishAndClaim, Outcome
+from models.writes.commands import Erase, RetriedOrders, RetryOrders, StatusChanged
+from models.writes.insertion import Insertion, NewOrder, NewOrders
+from models.writes.write import AnyWrite
 
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 """These statuses are final, except that a client can retry a Failed order."""

@@ -1,12 +1,12 @@
-"""Orders that have expired: the values that stores and the retention exchange. Usable on any thread."""
+"""Orders that have expired, and the write that archives them. Usable on any thread."""
 
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from models.fingerprint import fingerprint
+from models.identity.fingerprint import fingerprint
 from models.order import ERASED_USER, Order
-from models.writes import ArchiveMember, ArchiveOrders
+from models.writes.archiving import ArchiveMember, ArchiveOrders
 
 
 class ExpiredOrders(Struct, frozen=True, gc=False):

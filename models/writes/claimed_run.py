@@ -1,13 +1,10 @@
 """New orders that were claimed together, by the commit that stored them. Usable on any thread."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-from models.lazy_sequence import LazySequence
 from models.order import Order, Status
-
-if TYPE_CHECKING:  # would be an import cycle
-    from models.writes import NewOrder
+from models.writes.insertion import NewOrder
+from models.writes.lazy_sequence import LazySequence
 
 FIRST_CLAIM = 1
 """The number of the first attempt at an order, as in `Order.claims` and `Order.attempts`."""
@@ -21,7 +18,7 @@ class ClaimedRun(LazySequence[Order]):
     Makes an Order of each order only if somebody reads the orders. Only a store that a single server uses claims runs.
     """
 
-    def __init__(self, orders: "Sequence[NewOrder]", first: int, created_us: int) -> None:
+    def __init__(self, orders: Sequence[NewOrder], first: int, created_us: int) -> None:
         self.sequences = range(first, first + len(orders))
         self.created_us = created_us
         self._new = orders
@@ -33,7 +30,7 @@ class ClaimedRun(LazySequence[Order]):
         return claimed_orders(self._new, self.sequences, self.created_us)
 
 
-def claimed_orders(orders: "Iterable[NewOrder]", sequences: Iterable[int], created_us: int) -> list[Order]:
+def claimed_orders(orders: Iterable[NewOrder], sequences: Iterable[int], created_us: int) -> list[Order]:
     """The orders as they are stored by a commit that also claims them for their first attempts."""
     # One expression, because a call for each order would double the time.
     return [

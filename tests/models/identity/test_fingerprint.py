@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from models.fingerprint import fingerprint
-from models.same_order import is_same_order
-from models.writes import NewOrder
+from models.identity.fingerprint import fingerprint
+from models.identity.same_order import is_same_order
+from models.writes.insertion import NewOrder
 from tests.models.samples import claimed_order, new_order
 
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([0.0, 1.0, -1.5, "a", "1"]))

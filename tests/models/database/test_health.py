@@ -2,8 +2,8 @@
 
 import pytest
 
+from models.database.health import MAX_LOGGED_ORDERS, Damage, StorageHealth, Work
 from models.errors import StorageDamagedError, StorageUnavailableError
-from models.health import MAX_LOGGED_ORDERS, Damage, StorageHealth, Work
 
 FULL = StorageUnavailableError("database or disk is full", code="SQLITE_FULL")
 DAMAGED = StorageDamagedError("malformed", code="SQLITE_CORRUPT")

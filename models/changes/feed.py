@@ -6,7 +6,7 @@ Values are immutable, and usable on any thread.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from models.changes import OrderChange
+from models.changes.order_changes import OrderChange
 
 KEPT_CHANGES = 50_000
 """At least this number of the newest changes stays in the feed, for clients that reconnect."""

@@ -1,0 +1,1 @@
+"""What both engines have in common: the address of a database, its health, and the servers that use it."""

@@ -1,0 +1,1 @@
+"""Whether two orders with the same id are the same order."""

@@ -1,0 +1,1 @@
+"""What the store can be asked to change, and the results."""
