@@ -17,7 +17,8 @@ from models.postgresql import statements
 from models.postgresql.connection.database import DEADLINE_S, RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.connection.session import check_server
-from models.postgresql.schema import MOVING, SCHEMA_VERSION, change_schema, comment, lock_schema, version_of
+from models.postgresql.schema.migration import change_schema, comment, lock_schema, version_of
+from models.postgresql.schema.steps import MOVING, SCHEMA_VERSION
 
 R = TypeVar("R")
 

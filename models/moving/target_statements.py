@@ -2,7 +2,7 @@
 
 from models.moving.conversion import STATUS_CODES
 from models.order import Status
-from models.postgresql.schema import MOVING, OWNER
+from models.postgresql.schema.steps import MOVING, OWNER
 from models.postgresql.statements import BLOCK_BITS
 
 # One row. `file` and `state` identify the file and its content; `last_sequence` is the sequence of the last copied

@@ -11,7 +11,7 @@ from models.errors import OrderArchivedError, WrongStatusError
 from models.identity.fingerprint import fingerprint
 from models.order import ERASED_USER, Order
 from models.postgresql import archiving_statements as statements
-from models.postgresql.schema import ARCHIVE_VERSION
+from models.postgresql.schema.steps import ARCHIVE_VERSION
 from models.postgresql.statements import BLOCK_BITS
 from models.postgresql.transaction import Connection, Transaction, array, one_row
 from models.transactions.commands import CAN_BE_ERASED, wrong_status

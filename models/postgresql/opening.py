@@ -7,7 +7,7 @@ from models.database.address import PostgresqlUrl
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.connection.errors import storage_errors
 from models.postgresql.connection.session import check_server
-from models.postgresql.schema import migrate
+from models.postgresql.schema.migration import migrate
 from models.postgresql.store import PostgresqlStore
 
 

@@ -11,7 +11,7 @@ from models.postgresql.connection.errors import storage_errors
 from models.postgresql.feed import feed_statements
 from models.postgresql.feed.feed_statements import MAX_CHANGES, MAX_ROWS
 from models.postgresql.feed.length import FeedLength
-from models.postgresql.schema import FEED_VERSION
+from models.postgresql.schema.steps import FEED_VERSION
 from models.postgresql.transaction import array, one_row
 from models.wire import decode_changes, decode_numbers
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from models.postgresql.nodes import node_statements
 from models.postgresql.nodes.node_statements import LEASE_S
-from models.postgresql.schema import SCHEMA_VERSION
+from models.postgresql.schema.steps import SCHEMA_VERSION
 from models.postgresql.transaction import Connection, one_row
 
 

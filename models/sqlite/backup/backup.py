@@ -13,7 +13,7 @@ from models.sqlite.files.file_format import DATABASE_MAGIC
 from models.sqlite.files.lock import LockedFile
 from models.sqlite.files.reading import snapshot
 from models.sqlite.files.replacement import SQLITE_SUFFIXES, sync
-from models.sqlite.schema import APPLICATION_ID
+from models.sqlite.schema.tables import APPLICATION_ID
 
 JOURNAL_MODE = "delete"
 """The journal mode of a backup. It distinguishes a backup from the database of a server, whose mode is WAL. Besides, a

@@ -10,7 +10,7 @@ from models.progress import Progress, Report
 from models.sqlite.check import check_statements as statements
 from models.sqlite.check.integrity import integrity_errors
 from models.sqlite.files.reading import interruptible, snapshot
-from models.sqlite.schema import SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
 
 MAX_LISTED = 20
 """How many wrong blocks, and how many invalid orders, are listed one by one."""

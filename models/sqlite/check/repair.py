@@ -19,7 +19,7 @@ from models.sqlite.files.opening import check_path
 from models.sqlite.files.owner import read_only_uri
 from models.sqlite.files.reading import interruptible, read_snapshot
 from models.sqlite.files.replacement import replacement_of
-from models.sqlite.schema import SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
 
 _MEASUREMENTS = "measurements"
 """A table that is not copied, because it must not prevent a repair if it is damaged, and charts can do without it."""

@@ -8,7 +8,7 @@ from models.sqlite.blocks import BlockChanges
 from models.sqlite.damage.faults import storage_errors
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.packed_orders import encode_packed_orders
-from models.sqlite.schema import SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
 from models.sqlite.transaction import Transaction, find_orders
 from models.wire import encode_numbers
 from models.writes.insertion import NewOrder

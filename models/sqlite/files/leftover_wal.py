@@ -18,7 +18,7 @@ from typing import Any
 
 from models.errors import DatabaseRefusedError
 from models.sqlite.files.file_format import DATABASE_MAGIC, Row, Wal, read_wal, single_row
-from models.sqlite.schema import TOTALS_COLUMNS
+from models.sqlite.schema.tables import TOTALS_COLUMNS
 from models.sqlite.statements import STATE_FACTOR
 
 _FORMAT_VERSIONS = slice(18, 20)

@@ -14,7 +14,7 @@ from models.sqlite.files.file_format import DATABASE_MAGIC
 from models.sqlite.files.leftover_wal import check_leftover_wal
 from models.sqlite.files.owner import check_owner
 from models.sqlite.files.replacement import lock_database
-from models.sqlite.schema import SCHEMA_VERSION, migrate
+from models.sqlite.schema.migrations import SCHEMA_VERSION, migrate
 from models.sqlite.store import SqliteStore
 
 MINIMUM_SQLITE = (3, 38, 0)

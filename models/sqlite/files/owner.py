@@ -5,7 +5,8 @@ from pathlib import Path
 from models.errors import DatabaseRefusedError
 from models.sqlite.database import LOCK_DEADLINE_S, RetryingSqliteDatabase
 from models.sqlite.files.moved import MOVED_ID, MOVED_TO
-from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
+from models.sqlite.schema.tables import APPLICATION_ID
 
 
 def check_owner(

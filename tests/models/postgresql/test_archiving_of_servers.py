@@ -11,12 +11,12 @@ from models.identity.fingerprint import fingerprint
 from models.order import Order, Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
 from models.postgresql.opening import open_postgresql_store
-from models.postgresql.schema import ARCHIVE_VERSION, STEPS
+from models.postgresql.schema.steps import ARCHIVE_VERSION, STEPS
 from models.postgresql.store import PostgresqlStore
 from models.transactions.archiving import archive_orders
 from models.writes.insertion import Insertion
 from tests.models.postgresql.engine import PostgresqlEngine
-from tests.models.postgresql.test_migration import change_schema
+from tests.models.postgresql.schema.test_migration import change_schema
 from tests.models.postgresql.two_servers import two_servers
 from tests.models.samples import Clock, new_order
 from tests.models.shorthand_store import ShorthandStore

@@ -9,7 +9,7 @@ from models.sqlite.backup.backup import back_up
 from models.sqlite.backup.restore import restore
 from models.sqlite.files.lock import DatabaseLock
 from models.sqlite.files.opening import open_database
-from models.sqlite.schema import SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
 from tests.models.damage import damage_root
 from tests.models.old_schemas import SCHEMA_4
 from tests.models.other_programs import create

@@ -18,7 +18,8 @@ from models.listing import Listing
 from models.order import Attempt, AttemptRecord, Ending, Status
 from models.sqlite.database import RetryingSqliteDatabase
 from models.sqlite.files.opening import open_database
-from models.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from models.sqlite.schema.migrations import SCHEMA_VERSION
+from models.sqlite.schema.tables import APPLICATION_ID
 from models.sqlite.store import SqliteStore
 from models.writes.attempts import Outcome
 from models.writes.commands import SetPaused

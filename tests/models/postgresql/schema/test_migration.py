@@ -13,7 +13,8 @@ from models.database.health import Work
 from models.errors import DatabaseRefusedError, StorageUnavailableError
 from models.order import Status
 from models.postgresql.connection.database import RetryingPostgresqlDatabase
-from models.postgresql.schema import STEPS, Step, migrate
+from models.postgresql.schema.migration import migrate
+from models.postgresql.schema.steps import STEPS, Step
 from models.postgresql.store import PostgresqlStore
 from models.writes.insertion import Insertion
 from tests.models.postgresql.feeds import next_part, read_statuses

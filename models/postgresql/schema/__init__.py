@@ -1,0 +1,1 @@
+"""The tables, and how a server creates or changes them."""
