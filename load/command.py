@@ -26,7 +26,9 @@ from load.http.connection import NoResponse
 from load.http.connections import Connections, Timeouts
 from load.orders.generated import GeneratedOrders, new_first_id
 from load.orders.sources import OrderSource, ReplayedOrders, requests_of
-from load.readback import Backlog, BacklogState, NoMetrics, NotAllowed, OrderReader
+from load.readback.backlog import Backlog, BacklogState
+from load.readback.metrics import NoMetrics, NotAllowed
+from load.readback.order_reader import OrderReader
 from load.report.page import render
 from load.results.counting import Recording, ResponseCounter
 from load.results.result import Result

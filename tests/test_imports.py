@@ -199,7 +199,7 @@ def test_every_module_of_the_product_is_read() -> None:
         paths = (path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.py"))
         inside = {path.parts[0].removesuffix(".py") for path in paths}
         assert inside - {"__init__"} == set(layers)
-    assert {"server.py", "store.py", "batcher.py", "routes.py", "readback.py"} <= {path.name for path in read}
+    assert {"server.py", "store.py", "batcher.py", "routes.py", "order_reader.py"} <= {path.name for path in read}
     assert set(ROOT.glob("*.py")) == {ROOT / "server.py"}
 
 

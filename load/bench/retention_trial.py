@@ -10,7 +10,7 @@ from load.bench.trial import P99, Row, Server, Trial, Value
 from load.bench.workloads import STEADY, post_at_rate
 from load.cli.errors import CommandError
 from load.http.address import Address, reach
-from load.readback import Metrics, read_metrics
+from load.readback.metrics import Metrics, read_metrics
 
 ARCHIVED_WITHIN_S, POLL_S = 60.0, 0.05
 KEEP = "1s"  # All orders of the file are older.

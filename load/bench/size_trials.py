@@ -23,7 +23,7 @@ from load.cli.errors import CommandError
 from load.fill.command import ARRAY_SIZE, HOLDING, OrderFeeder
 from load.http.address import Address, reach
 from load.http.connection import Connection, NoResponse, send_request
-from load.readback import read_metrics
+from load.readback.metrics import read_metrics
 from load.system.machine import ProcessStatus
 
 ROUNDS = 6  # Rounds per run. An even number, so that each server is measured first in half of the rounds.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from load.bench.measurement import TIMEOUTS, Measurement, Meter, cpu_and_errors, percentile_ms
 from load.cli.errors import CommandError
 from load.http.address import Address
-from load.readback import Backlog, BacklogState
+from load.readback.backlog import Backlog, BacklogState
 from load.system.machine import BUSY_SHARE
 from load.system.server_process import ServerProcess
 

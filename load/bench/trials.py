@@ -20,7 +20,7 @@ from load.bench.size_trials import store_pending
 from load.bench.trial import P99, RATE, ROUND_TIME, Row, Server, Trial, Value
 from load.cli.errors import CommandError
 from load.http.connection import send_once
-from load.readback import Metrics, count_received
+from load.readback.metrics import Metrics, count_received
 from load.system.machine import BUSY_SHARE, ProcessStatus
 
 EMPTY_WITHIN_S = 1.0

@@ -23,7 +23,8 @@ from load.http.connections import Connections, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, check_many, reason_in
 from load.orders.generated import GeneratedOrders
 from load.orders.sources import requests_of
-from load.readback import Backlog, BacklogState, read_metrics
+from load.readback.backlog import Backlog, BacklogState
+from load.readback.metrics import read_metrics
 from load.system.server_process import ServerProcess
 
 ARRAY_SIZE = 1000

@@ -28,7 +28,7 @@ from load.http.connections import Timeouts
 from load.orders.comparison import check_new
 from load.orders.generated import SentOrders, VariedOrders
 from load.patroni.cluster import LEADER, PatroniCluster
-from load.readback import OrderReader
+from load.readback.order_reader import OrderReader
 from load.results.outages import AcceptanceTimes
 from load.results.result import ReadBackResult
 from load.system.machine import new_folder

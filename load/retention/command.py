@@ -33,7 +33,8 @@ from load.http.connections import Connections, RequestTiming, Timeouts
 from load.orders.comparison import ACCEPTED, counts_in
 from load.orders.generated import GeneratedOrders
 from load.orders.sources import requests_of
-from load.readback import GONE, Metrics, read_metrics
+from load.readback.metrics import Metrics, read_metrics
+from load.readback.order_reader import GONE
 from load.system.machine import new_folder
 from load.system.server_process import ServerProcess
 

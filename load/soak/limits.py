@@ -27,7 +27,9 @@ from load.http.address import Address
 from load.http.connection import Connection, NoResponse, send_request
 from load.orders.comparison import BadJson, decode_json
 from load.orders.generated import SentOrders
-from load.readback import Backlog, OrderReader, count_received
+from load.readback.backlog import Backlog
+from load.readback.metrics import count_received
+from load.readback.order_reader import OrderReader
 from load.soak.load import Minute, Sample
 from load.soak.sessions import CONNECTIONS
 

@@ -29,7 +29,8 @@ from load.http.connection import NoResponse, Response, send_once
 from load.http.connections import INTERRUPTED, Connections, RequestTiming, SendDelays
 from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
-from load.readback import Backlog, Metrics, NoMetrics
+from load.readback.backlog import Backlog
+from load.readback.metrics import Metrics, NoMetrics
 from load.results.counting import Distribution
 from load.soak.sessions import ORDER_CONNECTIONS, SessionRequests, client_sessions
 from load.system.machine import ProcessStatus

@@ -14,7 +14,7 @@ from load.chaos.faults import RECORD, WEBHOOK
 from load.chaos.target import Target
 from load.orders.comparison import ACCEPTED, CONFLICT, check_known, check_many, check_new, check_read, check_status
 from load.orders.generated import as_another_order
-from load.readback import GONE
+from load.readback.order_reader import GONE
 
 CLIENTS = {RECORD: (16, 2, 2), WEBHOOK: (6, 1, 1)}  # How many clients send single orders, arrays, and NDJSON.
 LOWEST_RATE, MAX_SINGLE_RATE, MAX_WEBHOOK_RATE, RATE_RESERVE = 600.0, 400.0, 100.0, 1.4

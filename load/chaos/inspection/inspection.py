@@ -13,7 +13,8 @@ from load.chaos.report import DIFFERING, MISSING, STUCK, WRONG, Findings
 from load.chaos.target import Target
 from load.http.connections import Timeouts
 from load.orders.comparison import BadJson, decode_json
-from load.readback import Backlog, BacklogState, OrderReader
+from load.readback.backlog import Backlog, BacklogState
+from load.readback.order_reader import OrderReader
 from load.results.result import ReadBackResult
 
 READERS = 16

@@ -9,7 +9,8 @@ import pytest
 from load.http.address import ServerUrl, reach
 from load.http.connection import Response
 from load.http.connections import Timeouts
-from load.readback import Backlog, BacklogState, Metrics, NoMetrics, read_metrics
+from load.readback.backlog import Backlog, BacklogState
+from load.readback.metrics import Metrics, NoMetrics, read_metrics
 from tests.cases import cases
 from tests.load.shop import Shop
 
