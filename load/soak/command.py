@@ -34,7 +34,8 @@ from load.soak.limits import (
     compare_minutes,
     require_zero,
 )
-from load.soak.load import HEADER, Minute, Sample, SoakLoad, take_sample
+from load.soak.load import SoakLoad
+from load.soak.minute import HEADER, Minute, Sample, take_sample
 from load.soak.sessions import CONNECTIONS
 from load.system.machine import allow_connections, describe_machine, new_folder
 from load.system.reference_servers import RECEIVER, reference_command, webhook_flags

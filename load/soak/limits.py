@@ -30,7 +30,7 @@ from load.orders.generated import SentOrders
 from load.readback.backlog import Backlog
 from load.readback.metrics import count_received
 from load.readback.order_reader import OrderReader
-from load.soak.load import Minute, Sample
+from load.soak.minute import Minute, Sample
 from load.soak.sessions import CONNECTIONS
 
 READ_BACK_ORDERS, READ_BACK_CONNECTIONS = 1_000, 8

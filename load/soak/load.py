@@ -1,4 +1,4 @@
-"""Loads a server with orders at a steady rate and with client sessions, and summarizes measurements by minute.
+"""Loads a server with orders at a steady rate and with client sessions, and measures it minute by minute.
 
 Before minute one, there is a warm-up as long as a minute. Before the warm-up, arrays of orders fill the server's event
 log, which keeps up to 100,000 events. So the growth of the event log does not look like a leak. Runs on the event loop;
@@ -6,24 +6,17 @@ log, which keeps up to 100,000 events. So the growth of the event log does not l
 """
 
 import asyncio
-import os
 import threading
 import time
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from statistics import median_low
-from threading import Event
-
-import msgspec
-from msgspec.structs import asdict
 
 from load.cli.command import print_line
-from load.cli.errors import CommandError, reason_of_os_error
+from load.cli.errors import CommandError
 from load.http.address import Address
 from load.http.connection import NoResponse, Response, send_once
 from load.http.connections import INTERRUPTED, Connections, RequestTiming, SendDelays
@@ -31,138 +24,14 @@ from load.orders.comparison import check_new
 from load.orders.generated import SentOrders
 from load.readback.backlog import Backlog
 from load.readback.metrics import Metrics, NoMetrics
-from load.results.counting import Distribution
-from load.soak.sessions import ORDER_CONNECTIONS, SessionRequests, client_sessions
-from load.system.machine import ProcessStatus
+from load.soak.disk import measure_syncs
+from load.soak.minute import Minute, MinuteRecorder, Sample
+from load.soak.requests import SessionRequests
+from load.soak.sessions import ORDER_CONNECTIONS, client_sessions
 
-MIB = 1024 * 1024
-SYNC_EVERY_NS = 50_000_000
-BLOCK = bytes(4096)
-HEADER = (
-    f"{'':>8} {'orders':>10} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'late p99':>9} {'disk p99':>9}"
-    f" {'memory':>8} {'peak':>7} {'files':>6} {'sockets':>8} {'threads':>8}"
-    f" {'wal':>7} {'database':>9} {'cpu':>5} {'backlog':>8} {'errors':>7}"
-)
-"""The header of the printed table. Memory, peak, WAL and database are in MiB. `cpu` is how many processors were busy.
-
-`late p99` is the p99 of this program's delays in sending, `disk p99` the p99 of `measure_syncs`, both in milliseconds.
-"""
 FILLING_ARRAYS = 60  # Each has 1,000 orders, and each order has at least two events: over 100,000 events in total.
 MOST_WAITING = 2_000  # While more orders than this wait to be processed, no further array is sent.
 SAMPLE_EVERY_S, SAMPLES_PER_MINUTE = 1.0, 20
-
-
-class Sample(ProcessStatus, frozen=True):
-    """The resources that the server uses at one moment, and the sizes of its database files."""
-
-    wal_mib: float
-    database_mib: float
-
-
-def take_sample(pid: int, database: Path) -> Sample:
-    """Take a sample of a server with this process id. Raises CommandError if the server has ended."""
-    files = (Path(f"{database}-wal"), database)
-    wal_mib, database_mib = (file.stat().st_size / MIB if file.exists() else 0.0 for file in files)
-    return Sample(**asdict(ProcessStatus.read(pid)), wal_mib=wal_mib, database_mib=database_mib)
-
-
-class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """Summarizes what was measured in one minute. `orders` is how many orders are stored at the end of the minute.
-
-    `p50_ms` and `p99_ms` are latencies of `POST /order`, from when each request was due. A percentile is None if
-    nothing was measured. `files` and `sockets` are medians of the samples. The memory, the threads and the sizes of
-    files are maxima of the samples; `peak_mib` is the highest memory since the process started.
-    """
-
-    name: str
-    seconds: float
-    orders: int
-    orders_per_second: float
-    p50_ms: float | None
-    p99_ms: float | None
-    late_p99_ms: float | None
-    disk_p99_ms: float | None
-    memory_mib: float
-    peak_mib: float
-    files: int
-    sockets: int
-    threads: int
-    wal_mib: float
-    database_mib: float
-    cpu_share: float
-    backlog: int
-    errors: int
-
-    @property
-    def line(self) -> str:
-        latencies_ms = (self.p50_ms, self.p99_ms, self.late_p99_ms, self.disk_p99_ms)
-        p50, p99, late, disk = ("-" if each is None else f"{each:.1f}" for each in latencies_ms)
-        return (
-            f"{self.name:>8} {self.orders:>10,} {self.orders_per_second:>9,.1f} {p50:>8} {p99:>8} {late:>9} {disk:>9}"
-            f" {self.memory_mib:>8.1f} {self.peak_mib:>7.1f} {self.files:>6} {self.sockets:>8} {self.threads:>8}"
-            f" {self.wal_mib:>7.1f} {self.database_mib:>9.1f} {self.cpu_share:>5.2f} {self.backlog:>8,}"
-            f" {self.errors:>7,}"
-        )
-
-
-class MinuteRecorder:
-    """Collects the measurements of one minute. `errors` counts wrong and missing responses by reason."""
-
-    def __init__(self) -> None:
-        self.errors: Counter[str] = Counter()
-        self.latencies_ns = array("q")
-        self.syncs_ns = array("q")
-        self.samples: list[Sample] = []
-
-    def finish(
-        self, name: str, *, seconds: float, orders: int, new: int, backlog: int, late_ns: Sequence[int], cpu_s: float
-    ) -> Minute:
-        """Return the summary of the minute. `orders` orders are stored at the end, and `backlog` of them are waiting.
-
-        `new` orders were stored during the minute. The server used `cpu_s` seconds of CPU time. `late_ns` has the
-        delays of this program in sending.
-        """
-        samples = [asdict(sample) for sample in self.samples]
-        highest = {name: max(sample[name] for sample in samples) for name in samples[0] if name != "cpu_s"}
-        # The median ignores files that are open only briefly, such as the files in /proc that are read for /metrics.
-        median = {name: median_low(sample[name] for sample in samples) for name in ("files", "sockets")}
-        latencies = Distribution(self.latencies_ns)
-        return Minute(
-            name=name,
-            seconds=seconds,
-            orders=orders,
-            orders_per_second=new / seconds,
-            p50_ms=latencies.percentile_ms(50),
-            p99_ms=latencies.percentile_ms(99),
-            late_p99_ms=Distribution(late_ns).percentile_ms(99),
-            disk_p99_ms=Distribution(self.syncs_ns).percentile_ms(99),
-            cpu_share=cpu_s / seconds,
-            backlog=backlog,
-            errors=self.errors.total(),
-            **(highest | median),
-        )
-
-
-def measure_syncs(
-    file: Path, *, note: Callable[[int], object], ended: Event, clock_ns: Callable[[], int] = time.perf_counter_ns
-) -> None:
-    """Write and sync a block 20 times a second until `ended` is set. Call `note` with each duration in nanoseconds.
-
-    A sync that is due during a longer sync is left out. `note` is then called with the time from the due time of this
-    sync to the end of the longer sync, so a long stall counts many times. Raises CommandError if a sync fails.
-    """
-    took_ns = 0
-    try:
-        with file.open("wb", buffering=0) as own:
-            while not ended.wait((SYNC_EVERY_NS - took_ns % SYNC_EVERY_NS) / 1e9):
-                begun_ns = clock_ns()
-                os.pwrite(own.fileno(), BLOCK, 0)
-                os.fdatasync(own.fileno())
-                took_ns = clock_ns() - begun_ns
-                for waited_ns in range(took_ns, 0, -SYNC_EVERY_NS):
-                    note(waited_ns)
-    except OSError as problem:
-        raise CommandError(f"{file} can't be synced: {reason_of_os_error(problem)}") from None
 
 
 @dataclass(kw_only=True)

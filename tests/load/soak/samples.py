@@ -1,5 +1,5 @@
-"""Defines a sample of measurements (see load/soak/load.py) that is within all limits."""
+"""Defines a sample of measurements (see load/soak/minute.py) that is within all limits."""
 
-from load.soak.load import Sample
+from load.soak.minute import Sample
 
 SAMPLE = Sample(50.0, 60.0, 8, 18, 40, 1.5, 4.0, 9.0)

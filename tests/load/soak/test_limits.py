@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from load.soak.limits import Finding, compare_minutes, require_zero
-from load.soak.load import Minute
+from load.soak.minute import Minute
 from load.soak.sessions import CONNECTIONS
 from tests.cases import cases
 

@@ -12,8 +12,9 @@ from load.cli.errors import CommandError
 from load.http.address import Address, ServerUrl, reach
 from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
-from load.soak.load import Sample, SoakLoad
-from load.soak.sessions import ARRAY_SIZE
+from load.soak.load import SoakLoad
+from load.soak.minute import Sample
+from load.soak.requests import ARRAY_SIZE
 from load.system.machine import PROCESS_ENDED
 from tests.load.shop import Shop
 from tests.load.soak.samples import SAMPLE

@@ -8,7 +8,7 @@ import pytest
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Connection, Response
 from load.orders.generated import GeneratedOrders, SentOrders
-from load.soak.sessions import SessionRequests
+from load.soak.requests import SessionRequests
 from tests.load.shop import Shop
 
 NOWHERE = Address(ServerUrl.parse("http://127.0.0.1:1"), AF_INET, ("127.0.0.1", 1))

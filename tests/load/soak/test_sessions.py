@@ -13,8 +13,10 @@ import pytest
 from load.http.address import Address, ServerUrl, reach
 from load.http.connection import Response
 from load.orders.comparison import check_status
-from load.soak import sessions as sessions_module
-from load.soak.sessions import CheckedRequest, follow_metrics, last_id_in, resume_events, send_requests, stall_events
+from load.soak import streams
+from load.soak.requests import CheckedRequest
+from load.soak.sessions import send_requests
+from load.soak.streams import follow_metrics, last_id_in, resume_events, stall_events
 from tests.cases import cases
 from tests.load.shop import Fault, Shop
 
@@ -115,14 +117,14 @@ async def _first_report(session: Session, said: bytes, *, ends: bool = False) ->
 @pytest.mark.gen_test
 @pytest.mark.parametrize("session", [follow_metrics, resume_events, stall_events])
 async def test_a_stream_that_never_begins_is_reported(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "ANSWER_LIMIT_S", 0.05)  # makes the test fast
+    monkeypatch.setattr(streams, "ANSWER_LIMIT_S", 0.05)  # makes the test fast
     report = await _first_report(session, b"")
     assert report.endswith("/events: no answer within 0.05 s")
 
 
 @pytest.mark.gen_test
 async def test_a_silent_metrics_stream_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "SILENCE_LIMIT_S", 0.05)  # makes the test fast
+    monkeypatch.setattr(streams, "SILENCE_LIMIT_S", 0.05)  # makes the test fast
     assert await _first_report(follow_metrics, BEGUN) == "/metrics/events: nothing came for 0.05 s"
 
 

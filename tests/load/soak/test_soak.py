@@ -15,7 +15,7 @@ from load.orders.generated import GeneratedOrders, SentOrders
 from load.soak import load as load_module
 from load.soak.command import main
 from load.soak.limits import check_server
-from load.soak.load import take_sample
+from load.soak.minute import take_sample
 from load.system.reference_servers import RECEIVER, reference_command
 from load.system.server_process import ServerProcess
 from tests.process import HANGS_AFTER_S, ROOT

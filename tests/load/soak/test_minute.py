@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from load.cli.errors import CommandError
-from load.soak import load
-from load.soak.load import BLOCK, HEADER, MIB, Minute, MinuteRecorder, measure_syncs, take_sample
+from load.soak import disk
+from load.soak.disk import BLOCK, measure_syncs
+from load.soak.minute import HEADER, MIB, Minute, MinuteRecorder, take_sample
 from load.system.machine import PROCESS_ENDED
 from tests.load.soak.samples import SAMPLE
 from tests.load.steps import meanwhile
@@ -72,7 +73,7 @@ def test_a_minute_without_an_answer_has_no_latency() -> None:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SYNC_EVERY_NS", STEP_NS)  # makes the test fast
+    monkeypatch.setattr(disk, "SYNC_EVERY_NS", STEP_NS)  # makes the test fast
 
 
 def _measure(file: Path, count: int, clock_ns: Callable[[], int]) -> list[int]:
