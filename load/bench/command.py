@@ -11,168 +11,30 @@ not, 2 for bad flags, and 130 after Ctrl-C.
 """
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from shutil import which
 
-from load.bench import background_trials, size_trials, trials
-from load.bench.backup_trial import backup
-from load.bench.copy_trial import insert_against_copy
-from load.bench.limits_trial import limits
 from load.bench.measurement import Meter
-from load.bench.postgresql_trials import full_cycle, new_schema, two_servers
-from load.bench.retention_trial import retention
-from load.bench.stall_trial import stalls
-from load.bench.stream_trial import stream
+from load.bench.plans import CHANGE, HOW_TO_STORE, PLANS, Plan, choose_plans
 from load.bench.trial import Row, Server, Trial
+from load.bench.trials.postgresql import new_schema
 from load.bench.workloads import (
     AT_ONCE,
-    FUNCTION,
     GUARDED,
     KEY,
-    POSTGRESQL,
-    RECORD,
-    RECORDED,
-    SQLITE,
-    WEBHOOK,
     TrialServers,
 )
 from load.bench.wrk import WRK, wrk_version
 from load.cli.command import Command, Output, json_outputs, print_line, run_to_end
-from load.cli.errors import CommandError, ExitStatus, UsageError
+from load.cli.errors import ExitStatus
 from load.cli.flags import CommandParser, postgresql_url, seconds, whole_number
 from load.http.address import reach
 from load.system.machine import allow_connections, describe_machine, new_folder
-from load.system.reference_servers import RECEIVER, SLOW_RECEIVER
 
 SQLITE_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
-HOW_TO_STORE = "python -m load.fill --orders 10000000 --database FILE"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Describes a trial. `servers` has the names of its servers; our server is the last one.
-
-    If `needs_stored`, it needs --stored. If `needs_database`, it needs --database.
-    """
-
-    title: str
-    run: Callable[[Trial], Awaitable[list[Row]]]
-    servers: tuple[str, ...] = ("bare", "ours")
-    needs_wrk: bool = False
-    needs_stored: bool = False
-    needs_database: bool = False
-
-
-def _stored_plan(title: str, run: Callable[[Trial], Awaitable[list[Row]]]) -> Plan:
-    title = f"{title}: with the orders of the file against 10,000"
-    return Plan(title, run, ("small", "big"), needs_stored=True)
-
-
-PLANS = {
-    "intake": Plan("POST /order, with record processing running all the time", trials.intake),
-    "guarded": Plan("POST /order with an API key, counted and logged", trials.guarded, ("bare", GUARDED)),
-    "reading": Plan("GET /order/{id} of 10,000 stored orders, at random", trials.reading),
-    "crowd": Plan("1,000 clients at once", trials.crowd),
-    "steady": Plan("POST /order at 500 orders/s, open loop", trials.steady),
-    "bulk": Plan("POST /orders, 1,000 orders a request, against one by one", trials.bulk, ("ours",)),
-    "stream": Plan("POST /orders as a stream, against SQLite alone", stream, (RECORDED,)),
-    "readers": Plan(
-        "POST /order while 100 clients read all events, against none", background_trials.readers, ("twin", "ours")
-    ),
-    "slow-clients": Plan(
-        "GET /order/{id} at 500/s, among 500 clients that send requests slowly",
-        background_trials.among_slow_clients,
-        ("ours",),
-    ),
-    "stalls": Plan("GET /livez every 5 ms while the worst bodies of 8 MiB are taken in", stalls),
-    "generator": Plan(
-        "POST of orders by the load generator and by wrk", trials.generator, ("bare", RECEIVER), needs_wrk=True
-    ),
-    "function": Plan("orders processed by a function, against POST /order", trials.function, (FUNCTION,)),
-    "webhooks": Plan("webhooks, against a loop of urllib3", trials.webhooks, (RECEIVER, WEBHOOK)),
-    "slow-webhooks": Plan("webhooks to a receiver that takes 200 ms", trials.slow_webhooks, (SLOW_RECEIVER, WEBHOOK)),
-    "cost": Plan("the CPU time that the server uses for an order", trials.cost, (RECEIVER, RECORD, FUNCTION, WEBHOOK)),
-    "memory": Plan("the memory of a server whose orders stay Pending", size_trials.memory, ()),
-    "stored-intake": _stored_plan("POST /order, until they are Completed", size_trials.stored_intake),
-    "stored-reading": _stored_plan("GET /order/{id} at random", size_trials.stored_reading),
-    "stored-crowd": _stored_plan("1,000 clients at once, an order each", size_trials.stored_crowd),
-    "stored-steady": _stored_plan("an open loop of 500 POST /order a second", size_trials.stored_steady),
-    "stored-bulk": _stored_plan("POST /orders, 1,000 a request", size_trials.stored_bulk),
-    "stored-metrics": _stored_plan("GET /metrics, one after another", size_trials.stored_metrics),
-    "stored-backup": Plan(
-        "an open loop of 500 POST /order a second while the file is backed up", backup, ("big",), needs_stored=True
-    ),
-    "stored-retention": Plan(
-        "an open loop of 500 POST /order a second while old orders are archived", retention, (), needs_stored=True
-    ),
-    "start": Plan("the start on the file, with many Pending orders", size_trials.start, (), needs_stored=True),
-    "postgresql": Plan(
-        "POST /order, on PostgreSQL against SQLite", full_cycle, (SQLITE, POSTGRESQL), needs_database=True
-    ),
-    "postgresql-servers": Plan(
-        "POST /order, to two servers on a PostgreSQL database against one",
-        two_servers,
-        (POSTGRESQL,),
-        needs_database=True,
-    ),
-    "postgresql-copy": Plan(
-        "the server's INSERT of orders against COPY", insert_against_copy, (RECORDED,), needs_database=True
-    ),
-    "postgresql-cost": Plan(
-        "the CPU time that the server uses for an order, on SQLite and on PostgreSQL",
-        trials.cost,
-        (RECEIVER, SQLITE, POSTGRESQL),
-        needs_database=True,
-    ),
-    "postgresql-memory": Plan(
-        "the memory of a server on PostgreSQL whose orders stay Pending",
-        partial(size_trials.memory, database=" on PostgreSQL"),
-        (),
-        needs_database=True,
-    ),
-    "postgresql-limits": Plan(
-        "POST /order, to one, two and three servers on a PostgreSQL database, and what limits them",
-        limits,
-        (POSTGRESQL,),
-        needs_database=True,
-    ),
-}
-CHANGE = Plan("POST /order, with record processing running on both servers", trials.change, ("other", "ours"))
-
-
-def choose_plans(
-    names: Sequence[str] | None, *, has_stored: bool, has_database: bool = False
-) -> tuple[list[Plan], list[str]]:
-    """Return the trials that can run, and why others can't. Raises CommandError if a trial in `names` can't run.
-
-    With a PostgreSQL database and without names, returns only the trials that compare PostgreSQL with SQLite.
-    """
-    if has_database and not names:
-        names = [name for name, plan in PLANS.items() if plan.needs_database or name == "memory"]
-    chosen = {name: plan for name, plan in PLANS.items() if not names or name in names}
-    without_wrk = [plan for plan in chosen.values() if plan.needs_wrk and not which(WRK)]
-    lines = [f"{WRK} (a Debian package) is not installed, which leaves out: {plan.title}" for plan in without_wrk]
-    if names and lines:
-        raise CommandError(lines[0])
-    for flag, is_given, needs in (
-        ("--database URL", has_database, [name for name, plan in chosen.items() if plan.needs_database]),
-        (
-            f"--stored FILE (`{HOW_TO_STORE}` makes it)",
-            has_stored,
-            [name for name in chosen if chosen[name].needs_stored],
-        ),
-    ):
-        if needs and not is_given:
-            lines.append(f"left out without {flag}: {', '.join(needs)}")
-            if names:
-                raise UsageError(lines[-1])
-            chosen = {name: plan for name, plan in chosen.items() if name not in needs}
-    return [plan for plan in chosen.values() if plan not in without_wrk], lines
 
 
 def main(argv: Sequence[str]) -> int:

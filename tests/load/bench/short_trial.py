@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from load.bench.command import PLANS, main
+from load.bench.command import main
+from load.bench.plans import PLANS
 
 SHORT = ["--runs", "1", "--seconds", "0.2"]
 

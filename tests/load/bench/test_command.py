@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import size_trials, workloads
-from load.bench.command import PLANS, Plan, choose_plans, main
+from load.bench import workloads
+from load.bench.command import main
+from load.bench.plans import PLANS, Plan, choose_plans
 from load.bench.trial import Row
+from load.bench.trials import sizes
 from load.cli.errors import CommandError
 from load.system.server_process import ROOT
 from tests.load.bench.short_trial import SHORT, run_trial
 from tests.postgresql.databases import connect, execute, temporary_database
 from tests.process import need
 
-# Trials with many orders are in test_size_trials.py, and the trial with the worst bodies is in test_stall_trial.py.
+# Trials with many orders are in trials/test_sizes.py, and the trial with the worst bodies is in trials/test_stalls.py.
 TRIALS = [
     name
     for name, plan in PLANS.items()
@@ -132,7 +134,7 @@ def test_a_database_that_can_not_be_reached_is_reported_in_one_line_before_any_t
 def test_a_server_on_postgresql_is_compared_with_one_on_sqlite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
+    monkeypatch.setattr(sizes, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
     report = tmp_path / "report.json"
     with temporary_database() as url:
         status = main([*SHORT, "--folder", str(tmp_path), "--json", str(report), "--database", url])

@@ -3,8 +3,9 @@
 import pytest
 
 from load.bench import wrk
-from load.bench.command import PLANS, choose_plans, main
+from load.bench.command import main
 from load.bench.measurement import Measurement
+from load.bench.plans import PLANS, choose_plans
 from load.bench.workloads import body
 from load.bench.wrk import WRK, measure_wrk, posting, wrk_version
 from load.cli.errors import CommandError, ExitStatus

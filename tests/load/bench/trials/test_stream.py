@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from load.bench.stream_trial import Recording, replay
 from load.bench.trial import Trial
+from load.bench.trials.stream import Recording, replay
 from load.system.server_process import ROOT
 from tests.load.bench.shop_trial import shop_trial
 

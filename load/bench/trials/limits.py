@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from load.bench.database_meter import STATISTICS_AFTER_S, DatabaseMeter, Waits
 from load.bench.measurement import Measurement
-from load.bench.postgresql_trials import SECOND_FIRST_ID, post_to_all
 from load.bench.trial import Row, Server, Trial
+from load.bench.trials.postgresql import SECOND_FIRST_ID, post_to_all
 from load.http.address import reach
 from load.system.machine import MachineTime, ProcessStatus
 from load.system.server_process import ServerProcess

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 from itertools import count
 
-from load.bench.background_trials import MAX_LATE_MS
 from load.bench.measurement import Measurement
 from load.bench.trial import P99, Row, Server, Trial, Value
+from load.bench.trials.background import MAX_LATE_MS
 from load.bench.workloads import STEADY, post_at_rate
 from load.cli.errors import CommandError
 from load.http.address import Address, reach

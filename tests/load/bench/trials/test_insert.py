@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from load.bench.copy_trial import SHIFT, CopyTrial, Insert
+from load.bench.trials.insert import SHIFT, CopyTrial, Insert
 from tests.postgresql.databases import connect, execute, temporary_database
 
 pytestmark = pytest.mark.postgresql

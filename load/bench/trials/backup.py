@@ -4,9 +4,9 @@ import asyncio
 import sys
 from itertools import count
 
-from load.bench.background_trials import MAX_LATE_MS
 from load.bench.measurement import Measurement
 from load.bench.trial import P99, Row, Trial, Value
+from load.bench.trials.background import MAX_LATE_MS
 from load.bench.workloads import STEADY, post_at_rate
 from load.readback.metrics import read_metrics
 from load.system.server_process import ROOT

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from load.bench.background_trials import among_slow_clients, readers
 from load.bench.trial import CLIENT_WAS_THE_LIMIT, Trial
-from load.bench.trials import bulk, crowd, steady
+from load.bench.trials.background import among_slow_clients, readers
+from load.bench.trials.requests import bulk, crowd, steady
 from load.bench.workloads import AT_ONCE, ORDERS_PER_SECOND, post_arrays, settled
 from load.cli.errors import CommandError
 from tests.load.bench.shop_trial import shop_trial

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import command, size_trials, workloads
-from load.bench.command import PLANS, choose_plans
+from load.bench import command, workloads
 from load.bench.measurement import Measurement
-from load.bench.size_trials import (
+from load.bench.plans import PLANS, choose_plans
+from load.bench.trial import RATE, Row, Server, Trial, Value
+from load.bench.trials import sizes
+from load.bench.trials.sizes import (
     find_stored,
     stored_bulk,
     stored_crowd,
@@ -19,7 +21,6 @@ from load.bench.size_trials import (
     stored_reading,
     stored_steady,
 )
-from load.bench.trial import RATE, Row, Server, Trial, Value
 from load.bench.workloads import METRICS_GETS
 from load.cli.errors import CommandError, UsageError
 from load.fill.command import fill
@@ -37,7 +38,7 @@ RUN = ["stored-intake", "stored-reading", "stored-metrics", "stored-backup", "st
 @pytest.fixture(autouse=True)
 def two_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each server is still measured first in half of the rounds. Each round of wrk takes a second."""
-    monkeypatch.setattr(size_trials, "ROUNDS", 2)
+    monkeypatch.setattr(sizes, "ROUNDS", 2)
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def test_trials_of_many_orders_run_on_copies_of_the_file(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(workloads, "STORED_ORDERS", 500)  # makes the test fast
-    monkeypatch.setattr(size_trials, "PENDING_AT_START", 400)  # makes the test fast
-    monkeypatch.setattr(size_trials, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
+    monkeypatch.setattr(sizes, "PENDING_AT_START", 400)  # makes the test fast
+    monkeypatch.setattr(sizes, "PENDING_IN_MEMORY", 2_000)  # makes the test fast
     before, folder, report = stored.read_bytes(), tmp_path / "here", tmp_path / "report.json"
     folder.mkdir()
     only = [word for name in RUN for word in ("--only", name)]
@@ -224,9 +225,9 @@ async def test_metrics_are_requested_one_after_another(small: StockedShop, big: 
     trial = await _trial(small, big)
     [row] = await stored_metrics(trial)
     asked = [head for head in big.heads[before:] if head.startswith("GET /metrics ")]
-    assert len(asked) >= trial.runs * size_trials.ROUNDS * METRICS_GETS
+    assert len(asked) >= trial.runs * sizes.ROUNDS * METRICS_GETS
     # One connection per round. Up to 4 before the rounds check whether all orders are processed, and how many exist.
-    assert big.connections <= trial.runs * size_trials.ROUNDS + 4
+    assert big.connections <= trial.runs * sizes.ROUNDS + 4
     assert (row.wrong, row.at_most, row.unit) == ({}, 2.0, " ms")
     for run in row.runs:
         assert 0 < run["value"] <= run["big_max_ms"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import trials
 from load.bench.trial import Server, Trial
-from load.bench.trials import (
+from load.bench.trials import processing
+from load.bench.trials.processing import (
     NOT_RECEIVED,
     RAN_OUT,
     RECEIVER_WAS_THE_LIMIT,
@@ -35,7 +35,7 @@ A_POLL = 5
 def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the trials fast: store few orders, and use the load generator instead of wrk."""
     for name in ("CALLS_A_SECOND", "WEBHOOKS_A_SECOND", "COST_ORDERS_A_SECOND"):
-        monkeypatch.setattr(trials, name, 500)
+        monkeypatch.setattr(processing, name, 500)
     monkeypatch.setenv("PATH", "")
 
 
@@ -90,7 +90,7 @@ async def test_completed_orders_that_the_receiver_did_not_get_are_wrong(pausable
 async def test_a_receiver_that_used_all_cpu_time_makes_a_run_invalid(
     pausable: PausableShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "BUSY_SHARE", -1.0)
+    monkeypatch.setattr(processing, "BUSY_SHARE", -1.0)
     async with _webhook_trial(pausable, tmp_path) as trial:
         [row] = await webhooks(trial)
     assert row.invalid[RECEIVER_WAS_THE_LIMIT] > 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from load.bench import stall_trial
 from load.bench.measurement import TIMEOUTS
-from load.bench.stall_trial import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, worst_bodies
+from load.bench.trials import stalls as stall_trial
+from load.bench.trials.stalls import MAX_BODY_BYTES, MAX_ORDER_BYTES, ORDERS, WorstBody, worst_bodies
 from tests.cases import cases
 from tests.load.bench.short_trial import run_trial
 

@@ -1,0 +1,1 @@
+"""The trials: each measures servers in turns, and returns rows with bounds."""
