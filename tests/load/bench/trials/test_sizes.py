@@ -66,7 +66,10 @@ def test_trials_of_many_orders_run_on_copies_of_the_file(
     assert [row["wrong_answers"] for row in rows.values()] == [{}] * (len(RUN) + 2)
     assert sum("with 3,000 stored orders against 500" in name for name in rows) == 3
     assert any(name.endswith("during a backup of 3,000 orders, against none") for name in rows)
-    assert re.search(r"^        3,[0-9]+ orders, the newest accepted at .*, checked in [0-9.]+ s$", out, re.MULTILINE)
+    line = r"^        ([0-9,]+) orders, the newest accepted at .*, checked in [0-9.]+ s$"
+    [copied] = re.findall(line, out, re.MULTILINE)
+    # The slower the machine, the more orders are sent until the backup has ended.
+    assert int(copied.replace(",", "")) >= STORED
     assert "GET /metrics with 3,000 stored orders, one after another" in rows
     assert "from exec to the first 200 of /readyz with 3,000 stored orders and 400 Pending" in rows
     assert all(row["median"] > 0 for row in rows.values())
