@@ -19,14 +19,17 @@ from pathlib import Path
 
 from models.progress import Progress
 from models.sqlite.check.integrity import integrity_errors
-from models.sqlite.files.reading import interruptible
+from models.sqlite.files.reading import INSTRUCTIONS, interruptible
 
 STEP_PAGES = 64
 """How many pages (of 4 KiB) one step copies."""
 PAUSE_FACTOR = 8.0
 """How long a paced copy pauses after each step, as a multiple of the duration of the step."""
 CHECK_PAUSE_FACTOR = 1.0
-"""The same for a paced check. It needs more CPU time, but meanwhile the server can make checkpoints."""
+"""The same for a paced check. It needs more CPU time, but meanwhile the WAL of the server can begin anew."""
+PACED_INSTRUCTIONS = 3_000
+"""How many instructions of SQLite's virtual machine a paced check runs before a pause: about 0.1 ms. If the server
+needs the CPU, it gets it in the next pause. Without pauses, Linux would let the check run for some milliseconds first."""
 _COUNT = "SELECT pending + processing + completed + failed + cancelled FROM totals"
 _NEWEST = "SELECT created_us FROM orders ORDER BY sequence DESC LIMIT 1"
 
@@ -98,7 +101,7 @@ def check_copy(
 
     with (
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection,
-        interruptible(connection, after_step),
+        interruptible(connection, after_step, instructions=PACED_INSTRUCTIONS if is_paced else INSTRUCTIONS),
     ):
         return next(integrity_errors(connection, limit=1), None)
 

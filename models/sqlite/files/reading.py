@@ -16,7 +16,7 @@ from models.sqlite.files.opening import check_path
 from models.sqlite.files.owner import check_owner, read_only_uri
 from models.sqlite.files.replacement import lock_database
 
-_STEPS_BETWEEN_CALLS = 100_000
+INSTRUCTIONS = 100_000
 """How many instructions of SQLite's virtual machine run between two calls of a progress handler: a few milliseconds."""
 
 
@@ -89,8 +89,10 @@ def read_snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def interruptible(connection: sqlite3.Connection, on_progress: Callable[[], object]) -> Iterator[None]:
-    """Lets signal handlers run during long statements, and calls `on_progress` regularly.
+def interruptible(
+    connection: sqlite3.Connection, on_progress: Callable[[], object], *, instructions: int = INSTRUCTIONS
+) -> Iterator[None]:
+    """Lets signal handlers run during long statements, and calls `on_progress` after each number of instructions.
 
     Raises KeyboardInterrupt if a signal handler or `on_progress` raised it: SQLite reports only an interrupt.
     """
@@ -99,7 +101,7 @@ def interruptible(connection: sqlite3.Connection, on_progress: Callable[[], obje
         on_progress()
         return 0
 
-    connection.set_progress_handler(handle, _STEPS_BETWEEN_CALLS)
+    connection.set_progress_handler(handle, instructions)
     try:
         yield
     except sqlite3.OperationalError as error:
