@@ -8,7 +8,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import peewee
@@ -19,6 +19,9 @@ R = TypeVar("R")
 
 LOCK_DEADLINE_S = 10.0
 """How many seconds a call waits by default while another connection holds the lock."""
+
+CHECKPOINT_PAGES = 1_000
+"""SQLite's default: https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint"""
 
 _FIRST_DELAY_S = 0.002
 _MAX_DELAY_S = 0.25
@@ -34,18 +37,24 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     can't be retried alone. After a thread has waited for a lock for `deadline_s` seconds, raises SQLite's error. After
     that, calls of this thread are not retried until the lock is released. `clock` returns monotonic seconds; `jitter`
     returns a number from 0 to 1.
+
+    When a commit makes the WAL at least `checkpoint_pages` pages long, SQLite runs a checkpoint.
     """
 
     def __init__(
         self,
         database: str,
         *,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
         deadline_s: float = LOCK_DEADLINE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        pragmas: Mapping[str, object] | None = None,
         **options: Any,
     ) -> None:
+        self._checkpoint_pages = checkpoint_pages
+        self._next_checkpoint = checkpoint_pages
         self._deadline_s = deadline_s
         self._clock = clock
         self._sleep = sleep
@@ -59,6 +68,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self.was_checkpointed = False
         """Whether the database file, without its WAL, had all commits when the last transaction of `run` began."""
         # Turns off SQLite's own busy handler, which has no jitter and can't retry a transaction.
+        options["pragmas"] = {**(pragmas or {}), "wal_autocheckpoint": checkpoint_pages}
         super().__init__(database, timeout=0, lock_type="IMMEDIATE", autoconnect=False, **options)
 
     def run(self, work: Callable[[], R]) -> R:
@@ -81,6 +91,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         result = self._retry(transaction)
         if files:
             files.check_wal()
+            self._plan_checkpoint(files.wal_pages)
         else:
             # SQLite creates the WAL at the first read or write.
             self._files = OpenFiles(self.database)
@@ -139,6 +150,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         self._connections.discard(connection)
         if not self._connections:
             self._files = None
+            self._next_checkpoint = self._checkpoint_pages
         return True
 
     @property
@@ -159,6 +171,22 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         for mode in ("PASSIVE", "TRUNCATE"):
             [is_busy, *_] = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         return not is_busy
+
+    def _plan_checkpoint(self, wal_pages: int) -> None:
+        """Sets how long the WAL must be for the next checkpoint. `wal_pages` is its length after a commit.
+
+        Usually, the WAL begins anew with the first commit after a checkpoint. While another program reads the database,
+        for example a backup, the WAL does not begin anew, and a checkpoint can copy few pages or none. But each
+        checkpoint sorts the pages of the WAL, so commits with a checkpoint would take about twice as long. Therefore
+        the next checkpoint waits until the WAL has grown by `checkpoint_pages` again.
+        """
+        if wal_pages >= self._next_checkpoint:
+            self._next_checkpoint = wal_pages + self._checkpoint_pages
+        elif wal_pages < self._checkpoint_pages < self._next_checkpoint:
+            self._next_checkpoint = self._checkpoint_pages
+        else:
+            return
+        self.execute_sql(f"PRAGMA wal_autocheckpoint = {self._next_checkpoint}")
 
     def _retry(self, call: Callable[[], R]) -> R:
         state = self._thread_state

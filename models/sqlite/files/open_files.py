@@ -72,6 +72,8 @@ class OpenFiles:
         self._index_file = _descriptor_of(f"{database}-shm")
         self._last_frame: _Frame | None = None
         self._is_damaged = False
+        self.wal_pages = 0
+        """How many pages the WAL had at the last `check_wal`."""
         self.is_checkpointed = False
         """Whether the database file, without the WAL, had all commits at the time of the last `check_length`."""
 
@@ -104,7 +106,10 @@ class OpenFiles:
         """
         while not self._is_damaged:
             index = self._read_index()
-            if index is None or self._has_frames(index):
+            if index is None:
+                return
+            if self._has_frames(index):
+                self.wal_pages = index.frames
                 return
             # The WAL is damaged only if the index is still the same: another process changes the index when it
             # truncates the WAL after a checkpoint.

@@ -86,8 +86,9 @@ def open_database(
     """
     check_path(path)
     real_path = Path(os.path.realpath(path))
-    pragmas = _PRAGMAS | {"wal_autocheckpoint": WAL_PAGES}
-    database = RetryingSqliteDatabase(str(real_path), deadline_s=deadline_s, pragmas=pragmas)
+    database = RetryingSqliteDatabase(
+        str(real_path), checkpoint_pages=WAL_PAGES, deadline_s=deadline_s, pragmas=_PRAGMAS
+    )
     try:
         has_content = _has_content(path, real_path)
         check_leftover_wal(real_path)

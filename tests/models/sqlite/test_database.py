@@ -44,6 +44,9 @@ class Sleeper:
             self.on_wake()
 
 
+PAGE_BYTES = 4_096
+
+
 @pytest.fixture
 def sleeper() -> Sleeper:
     return Sleeper()
@@ -429,3 +432,31 @@ def test_only_threads_that_look_up_orders_use_a_large_page_cache(tmp_path: Path)
         for _ in range(2):
             assert thread.submit(cache_sizes).result() == [-2_000, -8_192]
         assert database.pragma("cache_size") == -2_000
+
+
+def test_checkpoints_wait_for_more_pages_while_another_program_reads(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, tmp_path: Path
+) -> None:
+    # If SQLite ran a checkpoint in each commit, each of them would sort all pages of the WAL.
+    pages, commits = 20, 100
+    database = connect(checkpoint_pages=pages)
+
+    def commit() -> int:
+        """Returns the number of pages at which SQLite will run the next checkpoint."""
+        database.run(lambda: database.execute_sql("UPDATE totals SET pending = pending + 1"))
+        return int(database.execute_sql("PRAGMA wal_autocheckpoint").fetchone()[0])
+
+    def pages_of_wal() -> int:
+        return (tmp_path / "orders.db-wal").stat().st_size // PAGE_BYTES
+
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM totals").fetchone()
+    left = [commit() - pages_of_wal() for _ in range(commits)]
+    longest = pages_of_wal()
+    assert longest >= commits
+    assert min(left) > 0
+    assert max(left) == pages
+    other.rollback()
+    # After the next checkpoint, the WAL begins anew, and the usual length applies again.
+    assert pages in [commit() for _ in range(2 * pages)]
+    assert pages_of_wal() <= longest + pages
