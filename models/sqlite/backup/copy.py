@@ -29,7 +29,7 @@ CHECK_PAUSE_FACTOR = 1.0
 """The same for a paced check. It needs more CPU time, but meanwhile the WAL of the server can begin anew."""
 PACED_INSTRUCTIONS = 3_000
 """How many instructions of SQLite's virtual machine a paced check runs before a pause: about 0.1 ms. If the server
-needs the CPU, it gets it in the next pause. Without pauses, Linux would let the check run for some milliseconds first."""
+needs the CPU, it gets it in the next pause. Without pauses, Linux would let the check run for milliseconds first."""
 _COUNT = "SELECT pending + processing + completed + failed + cancelled FROM totals"
 _NEWEST = "SELECT created_us FROM orders ORDER BY sequence DESC LIMIT 1"
 
