@@ -42,7 +42,7 @@ def history_of(server: ServerProcess) -> dict[str, Any]:
 
 def test_a_new_server_shows_what_a_stopped_server_has_measured(start: StartServer) -> None:
     first, second = start(), start()
-    send_orders(first, seen_by=second)
+    send_orders(first, seen_by=first)
     assert first.stop() == 0
     history = history_of(start())
     assert all(max(history[rate]) > 0 for rate in RATES)
