@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.models.postgresql.tables import check_tables, recount
@@ -23,6 +24,7 @@ WRITES_FAIL_AFTER_S = 10.0
 """How long the server tries to write an order."""
 LONGEST_S = 2 * WRITES_FAIL_AFTER_S
 """The last try can take longer than the deadline, but no order waits for the deadline a second time."""
+BACKENDS = "FROM pg_stat_activity WHERE application_name = 'orders'"
 
 
 @pytest.fixture
@@ -138,16 +140,36 @@ def test_orders_are_refused_in_time_while_the_network_loses_all_packets(
         check_log(server)
 
 
+def freeze_backends(observer: psycopg.Connection[Any]) -> list[int]:
+    """Freezes the backends of all connections of the server while they wait for statements. Returns their process ids.
+
+    A backend that works can hold a lock without which nobody can commit, such as the one of the write-ahead log.
+    """
+    frozen: list[int] = []
+
+    def is_frozen_while_waiting() -> bool:
+        frozen[:] = [pid for [pid] in execute(observer, f"SELECT pid {BACKENDS}")]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "T" for pid in frozen))
+        working = f"SELECT count(*) {BACKENDS} AND wait_event IS DISTINCT FROM 'ClientRead'"
+        if execute(observer, working) == [(0,)]:
+            return True
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(is_frozen_while_waiting)
+    return frozen
+
+
 def test_orders_are_accepted_although_the_backends_of_all_connections_are_frozen(
     postgresql: PrivateServer, tmp_path: Path
 ) -> None:
-    backends = "SELECT pid FROM pg_stat_activity WHERE application_name = 'orders'"
     with serving(postgresql.url(), tmp_path) as server, connect(postgresql.url()) as observer:
         clients = PostingClients(server.port, first_id=100)
         assert clients.enough.wait(DEADLINE_S)
-        frozen = [pid for [pid] in execute(observer, backends)]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        frozen = freeze_backends(observer)
         try:
             began_s = time.monotonic()
             with server.client() as client:
