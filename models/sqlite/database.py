@@ -55,6 +55,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
     ) -> None:
         self._checkpoint_pages = checkpoint_pages
         self._next_checkpoint = checkpoint_pages
+        self._copied_pages = 0
         self._deadline_s = deadline_s
         self._clock = clock
         self._sleep = sleep
@@ -91,7 +92,7 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
         result = self._retry(transaction)
         if files:
             files.check_wal()
-            self._plan_checkpoint(files.wal_pages)
+            self._plan_checkpoint(files.wal_pages, files.copied_pages)
         else:
             # SQLite creates the WAL at the first read or write.
             self._files = OpenFiles(self.database)
@@ -172,21 +173,25 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
             [is_busy, *_] = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         return not is_busy
 
-    def _plan_checkpoint(self, wal_pages: int) -> None:
-        """Sets how long the WAL must be for the next checkpoint. `wal_pages` is its length after a commit.
+    def _plan_checkpoint(self, wal_pages: int, copied_pages: int) -> None:
+        """Sets how long the WAL must be for the next checkpoint.
 
-        Usually, the WAL begins anew with the first commit after a checkpoint. While another program reads the database,
-        for example a backup, the WAL does not begin anew, and a checkpoint can copy few pages or none. But each
-        checkpoint sorts the pages of the WAL, so commits with a checkpoint would take about twice as long. Therefore
-        the next checkpoint waits until the WAL has grown by `checkpoint_pages` again.
+        After a commit, the WAL has `wal_pages` pages, of which checkpoints have copied `copied_pages` to the database
+        file. If they have copied all, the WAL begins anew. While another program reads an old version of the database,
+        for example a backup, a checkpoint can copy no more pages. But it sorts all pages of the WAL, so a checkpoint in
+        each commit would make commits about twice as long. Therefore, after a checkpoint that has copied nothing, the
+        next one waits until the WAL has grown by an eighth.
         """
-        if wal_pages >= self._next_checkpoint:
-            self._next_checkpoint = wal_pages + self._checkpoint_pages
-        elif wal_pages < self._checkpoint_pages < self._next_checkpoint:
-            self._next_checkpoint = self._checkpoint_pages
+        if wal_pages < self._checkpoint_pages:
+            pages = self._checkpoint_pages
+        elif wal_pages < self._next_checkpoint:
+            return  # this commit has made no checkpoint
         else:
-            return
-        self.execute_sql(f"PRAGMA wal_autocheckpoint = {self._next_checkpoint}")
+            pages = self._checkpoint_pages if copied_pages > self._copied_pages else wal_pages + wal_pages // 8
+        self._copied_pages = copied_pages
+        if pages != self._next_checkpoint:
+            self._next_checkpoint = pages
+            self.execute_sql(f"PRAGMA wal_autocheckpoint = {pages}")
 
     def _retry(self, call: Callable[[], R]) -> R:
         state = self._thread_state

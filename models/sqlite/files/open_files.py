@@ -74,6 +74,8 @@ class OpenFiles:
         self._is_damaged = False
         self.wal_pages = 0
         """How many pages the WAL had at the last `check_wal`."""
+        self.copied_pages = 0
+        """How many of these pages checkpoints had copied to the database file."""
         self.is_checkpointed = False
         """Whether the database file, without the WAL, had all commits at the time of the last `check_length`."""
 
@@ -109,7 +111,7 @@ class OpenFiles:
             if index is None:
                 return
             if self._has_frames(index):
-                self.wal_pages = index.frames
+                self.wal_pages, self.copied_pages = index.frames, index.checkpointed
                 return
             # The WAL is damaged only if the index is still the same: another process changes the index when it
             # truncates the WAL after a checkpoint.
