@@ -106,9 +106,21 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
     Raises KeyboardInterrupt if the coroutine did not catch its cancellation, after a second Ctrl-C, or if Ctrl-C came
     after the end of the coroutine.
     """
+    is_interrupted = False
+
+    def log_unless_interrupted(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what asyncio reports, unless a second Ctrl-C caused it: it leaves tasks pending or with an exception."""
+        if not (is_interrupted or isinstance(context.get("exception"), KeyboardInterrupt)):
+            loop.default_exception_handler(context)
+
     has_uvloop = find_spec("uvloop") is not None
-    with asyncio.Runner(loop_factory=import_module("uvloop").new_event_loop if has_uvloop else None) as runner:
-        return runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=import_module("uvloop").new_event_loop if has_uvloop else None) as runner:
+            runner.get_loop().set_exception_handler(log_unless_interrupted)
+            return runner.run(main)
+    except KeyboardInterrupt:
+        is_interrupted = True
+        raise
 
 
 def print_line(line: str) -> None:

@@ -1,6 +1,7 @@
 """Tests Ctrl-C while a command runs a coroutine: once, twice, and after the coroutine's end."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -61,6 +62,39 @@ def test_ctrl_c_while_the_loop_is_closed_is_not_lost() -> None:
     left: list[asyncio.Task[None]] = []
     with pytest.raises(KeyboardInterrupt):
         run_to_end(leave_a_task())
+
+
+def test_a_second_ctrl_c_in_another_task_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def wait_beside() -> None:
+        async def interrupt_twice() -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+        tasks.append(asyncio.create_task(interrupt_twice()))
+        await asyncio.Event().wait()
+
+    tasks: list[asyncio.Task[None]] = []
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(wait_beside())
+    tasks.clear()  # asyncio logs the exception of a task when the task is deleted
+    gc.collect()
+    assert caplog.messages == []
+
+
+def test_the_unhandled_error_of_another_task_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail_beside() -> None:
+        async def fail() -> None:
+            raise RuntimeError("no such thing")
+
+        tasks.append(asyncio.create_task(fail()))
+        await asyncio.sleep(0)
+
+    tasks: list[asyncio.Task[None]] = []
+    run_to_end(fail_beside())
+    tasks.clear()
+    gc.collect()
+    assert "Task exception was never retrieved" in caplog.messages[0]
 
 
 def test_an_error_of_the_coroutine_is_raised() -> None:
