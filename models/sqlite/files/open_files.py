@@ -68,7 +68,9 @@ class OpenFiles:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._identities, self._wal_bytes = self._stat()
+        self._identities, wal_bytes = self._stat()
+        self.last_wal_bytes = wal_bytes
+        """The size of the WAL at the last `check_paths`."""
         self._index_file = _descriptor_of(f"{database}-shm")
         self._last_frame: _Frame | None = None
         self._is_damaged = False
@@ -81,7 +83,7 @@ class OpenFiles:
 
     def check_paths(self) -> None:
         """Raises StorageUnavailableError if the database or its WAL was removed or replaced."""
-        identities, self._wal_bytes = self._stat()
+        identities, self.last_wal_bytes = self._stat()
         if self._identities != identities:
             if self._identities[0] != identities[0]:
                 text = f"{self._database} was moved, removed or replaced. Put the same file back"
@@ -96,7 +98,7 @@ class OpenFiles:
         Must be called in a write transaction, before the first change of the transaction.
         """
         index = self._read_index()
-        if self._is_damaged or (index and self._wal_bytes < index.wal_bytes):
+        if self._is_damaged or (index and self.last_wal_bytes < index.wal_bytes):
             self.check_wal()
         elif index:
             self.is_checkpointed = index.checkpointed >= index.frames

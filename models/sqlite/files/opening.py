@@ -33,8 +33,6 @@ _PRAGMAS = {
     "secure_delete": "on",
     # On macOS, fsync alone does not sync to disk. No effect on other systems.
     "fullfsync": 1,
-    # A long read of another program can make the WAL much longer. After that, SQLite truncates the WAL to this length.
-    "journal_size_limit": 2 * WAL_PAGES * _PAGE_BYTES,
 }
 # The first bytes of a WAL and of a rollback journal (https://www.sqlite.org/fileformat.html#wal_file_format,
 # #the_rollback_journal).

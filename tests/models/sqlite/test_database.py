@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from models.database.health import Work
 from models.errors import StorageBusyError
 from models.order import Status
-from models.sqlite.database import RetryingSqliteDatabase, is_busy
+from models.sqlite.database import TRUNCATION_BYTES, RetryingSqliteDatabase, is_busy
 from models.sqlite.files.opening import open_database
 from models.sqlite.store import SqliteStore
 from models.writes.attempts import Outcome
@@ -467,3 +468,25 @@ def test_checkpoints_that_copy_nothing_wait_until_the_wal_has_grown(
     length = pages_of_wal()
     assert [commit() for _ in range(length // 8 + 2 * pages)][-1] == pages
     assert pages_of_wal() <= length + length // 8 + 1
+
+
+def test_no_commit_shortens_a_long_wal_by_much(
+    connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, tmp_path: Path
+) -> None:
+    # Truncating hundreds of megabytes takes hundreds of milliseconds, and the orders of the commit would wait for it.
+    kept_bytes, commits = 1_000_000, 2 * 40
+    database = connect(checkpoint_pages=20, kept_wal_bytes=kept_bytes)
+    database.run(lambda: database.execute_sql("CREATE TABLE large (content)"))
+
+    def size_after_commit(content_bytes: int) -> int:
+        database.run(lambda: database.execute_sql("INSERT INTO large VALUES (zeroblob(?))", (content_bytes,)))
+        return (tmp_path / "orders.db-wal").stat().st_size
+
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM totals").fetchone()
+    while (longest := size_after_commit(500_000)) < 3 * TRUNCATION_BYTES:
+        pass
+    other.rollback()
+    sizes = [longest, *(size_after_commit(100_000) for _ in range(commits))]
+    assert sizes[-1] <= kept_bytes
+    assert max(before - after for before, after in pairwise(sizes)) <= TRUNCATION_BYTES
