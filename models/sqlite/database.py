@@ -210,10 +210,11 @@ class RetryingSqliteDatabase(peewee.SqliteDatabase):
             self.execute_sql(f"PRAGMA wal_autocheckpoint = {pages}")
 
     def _limit_truncation(self, wal_bytes: int) -> None:
-        """Sets to how many bytes SQLite truncates the WAL when it begins the WAL anew. The WAL has `wal_bytes` now.
+        """Sets to how many bytes SQLite truncates the WAL when it begins the WAL anew.
 
-        A long read of another program, for example a backup, can make the WAL hundreds of megabytes long. SQLite
-        truncates it in a commit, which would make the orders of this commit wait for hundreds of milliseconds.
+        Before the last commit, the file of the WAL had `wal_bytes`. A long read of another program, for example a
+        backup, can make the WAL hundreds of megabytes long. SQLite truncates it in a commit, which would make the
+        orders of this commit wait for hundreds of milliseconds.
         """
         surplus_bytes = wal_bytes - self._wal_limit_bytes
         if 0 < surplus_bytes <= TRUNCATION_BYTES:

@@ -74,7 +74,6 @@ def test_a_second_ctrl_c_in_another_task_logs_nothing(caplog: pytest.LogCaptureF
         await asyncio.Event().wait()
 
     tasks: list[asyncio.Task[None]] = []
-
     with pytest.raises(KeyboardInterrupt):
         run_to_end(wait_beside())
     tasks.clear()  # asyncio logs the exception of a task when the task is deleted

@@ -474,7 +474,7 @@ def test_no_commit_shortens_a_long_wal_by_much(
     connect: Callable[..., RetryingSqliteDatabase], other: sqlite3.Connection, tmp_path: Path
 ) -> None:
     # Truncating hundreds of megabytes takes hundreds of milliseconds, and the orders of the commit would wait for it.
-    kept_bytes, commits = 1_000_000, 2 * 40
+    kept_bytes, commits = 1_000_000, 80
     database = connect(checkpoint_pages=20, kept_wal_bytes=kept_bytes)
     database.run(lambda: database.execute_sql("CREATE TABLE large (content)"))
 
