@@ -4,8 +4,18 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from models.sqlite.backup import copy
 from models.sqlite.backup.backup import back_up
-from models.sqlite.backup.copy import CHECK_PAUSE_FACTOR, PAUSE_FACTOR, STEP_PAGES, check_copy, copy_database
+from models.sqlite.backup.copy import (
+    FLUSH_BYTES,
+    PAUSE_FACTOR,
+    STEP_PAGES,
+    begin_writing,
+    check_copy,
+    copy_database,
+)
 from tests.models.sqlite.stored_shop import Reports, StoredShop, ignore, orders_in
 
 LONG = '{"note": "' + "x" * 4_000 + '"}'
@@ -56,6 +66,26 @@ def test_a_paced_copy_pauses_in_proportion_to_the_time_of_each_step(shop: Stored
     assert len(pauses) > 2
 
 
+def test_a_copy_begins_to_write_each_range_of_its_file_to_disk_once(
+    shop: StoredShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.insert(2_000, metadata=LONG)
+    ranges = list[tuple[int, int]]()
+
+    def note(descriptor: int, offset: int, length: int) -> None:
+        begin_writing(descriptor, offset, length)
+        ranges.append((offset, offset + length))
+
+    monkeypatch.setattr(copy, "begin_writing", note)
+    with closing(sqlite3.connect(shop.path, isolation_level=None)) as source:
+        source.execute("BEGIN")
+        copy_database(source, tmp_path / "copy.db", journal_mode="delete", is_paced=False, progress=ignore)
+    assert len(ranges) > 2
+    assert [begin for begin, _ in ranges] == [0, *(end for _, end in ranges[:-1])]
+    assert all(end - begin >= FLUSH_BYTES for begin, end in ranges)
+    assert orders_in(tmp_path / "copy.db") == shop.orders()
+
+
 def test_a_paced_check_pauses_in_proportion_to_the_time_of_each_step(shop: StoredShop) -> None:
     shop.insert(5_000)
     shop.close()
@@ -67,4 +97,4 @@ def test_a_paced_check_pauses_in_proportion_to_the_time_of_each_step(shop: Store
 
     for is_paced in (False, True):
         assert check_copy(shop.path, is_paced=is_paced, progress=ignore, sleep=pauses.append, clock=clock) is None
-        assert set(pauses) == ({2.0 * CHECK_PAUSE_FACTOR} if is_paced else set())
+        assert set(pauses) == ({2.0 * PAUSE_FACTOR} if is_paced else set())
