@@ -51,15 +51,6 @@ def test_a_server_without_one_of_its_packages_says_which_is_missing(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
 
-@pytest.mark.slow
-def test_a_server_on_a_sqlite_file_does_not_import_psycopg() -> None:
-    program = "import sys, server; print(*sorted({'peewee', 'psycopg'} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False
-    )
-    assert (done.stdout, done.stderr) == ("peewee\n", "")
-
-
 def test_missing_files_of_a_package_raise_an_error() -> None:
     with pytest.raises(AssetsMissingError, match='the package "no-such-package" is not installed'):
         package_folder("no_such_package", "no-such-package")

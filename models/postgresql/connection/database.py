@@ -39,14 +39,6 @@ _PAUSE_S = 1.0
 PostgreSQL has closed the connection during a call, the next call need not wait, however long that call has taken."""
 
 
-class _PsycopgAdapter(peewee.Psycopg3Adapter):
-    """Peewee's adapter with the constants that Peewee's own class lacks: `models/__init__.py` hides psycopg from it."""
-
-    txn_idle = TransactionStatus.IDLE
-    txn_inerror = TransactionStatus.INERROR
-    txn_unknown = TransactionStatus.UNKNOWN
-
-
 class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
     """A PostgresqlDatabase that retries with exponential backoff and jitter after temporary errors.
 
@@ -55,9 +47,6 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
     thread has retried for `deadline_s` seconds, raises the last error. After that, calls of this thread are not retried
     until a call succeeds. `clock` returns monotonic seconds; `jitter` returns a number from 0 to 1.
     """
-
-    # Peewee chooses one of them by the packages that it has imported.
-    psycopg2_adapter = psycopg3_adapter = _PsycopgAdapter
 
     def __init__(
         self,
@@ -81,6 +70,7 @@ class RetryingPostgresqlDatabase(peewee.PostgresqlDatabase):
         super().__init__(
             f"postgresql://{url.url.partition('://')[2]}",
             autoconnect=False,
+            prefer_psycopg3=True,
             prepare_threshold=PREPARE_AFTER,
             **connection_parameters(url),
         )
