@@ -23,10 +23,10 @@ from models.sqlite.check.integrity import integrity_errors
 from models.sqlite.files.reading import INSTRUCTIONS, interruptible
 
 STEP_PAGES = 16
-"""How many pages (of 4 KiB) one step copies. A commit of the server can wait for a whole step."""
+"""How many pages (of 4 KiB) one step copies."""
 FLUSH_BYTES = 1 << 18
-"""By how many bytes the copy grows until they are written to disk. Otherwise, the kernel would write long bursts, which
-delay the commits of the server. A sync would delay them, too."""
+"""After how many new bytes the kernel is told to begin to write them to disk. Otherwise, it would write long bursts,
+which delay the commits of the server. A sync would delay them, too."""
 PAUSE_FACTOR = 3.0
 """How long a paced copy or check pauses after each step, as a multiple of the duration of the step. With longer pauses,
 the copy itself would delay commits less. But until its end, each commit makes the WAL longer, so its sync takes longer
